@@ -1,0 +1,53 @@
+# Everything a newcomer, CI and a release need. `make` alone lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check --quiet
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+# The stamps change when the locks do, so a pull that moves a dependency reinstalls.
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing locked dependencies into $(VENV) ..."
+	@umask 022 && $(PIP) install --require-hashes -r requirements.lock
+	@$(BIN)/python -c "import site, pathlib; pathlib.Path(site.getsitepackages()[0], 'resident_data_gateway.pth').write_text('$(CURDIR)\n')"
+	@printf '#!/bin/sh\nexec "%s/python" -m gateway "$$@"\n' '$(CURDIR)/$(BIN)' > $(BIN)/gateway && chmod +x $(BIN)/gateway
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@umask 022 && $(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.runtime ## PostgreSQL, Valkey, a synthetic registry and the gateway; ARGS="--port 8000 --data .demo --residents 50000 --workers 2"
+	@exec $(BIN)/python -m gateway demo $(ARGS)
+
+test: $(VENV)/.dev ## the whole suite on embedded PostgreSQL and Valkey (under 10 minutes)
+	@$(BIN)/python -m pytest -m "not slow and not benchmark" $(ARGS)
+
+test-all: $(VENV)/.dev ## the suite with the slow fault and scale runs
+	@$(BIN)/python -m pytest -m "not benchmark" $(ARGS)
+
+check: $(VENV)/.dev ## lint, format, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## apply formatting and safe lint fixes
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# Needs uv (pip install uv); writes no index address into the locks.
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+lock: ## resolve the dependencies anew
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove the virtual environment and the demo's data
+	rm -rf $(VENV) .demo

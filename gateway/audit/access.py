@@ -1,0 +1,53 @@
+"""What is known of one access while it is under way."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway.audit.entry import Address, Entry, KeyName, PurposeName
+from gateway.audit.subject import Subject
+from gateway.vocabulary import Actor, Operation, Outcome, Reason
+
+
+@dataclass(slots=True)
+class Access:
+    """What is known so far of one access; the journal makes its entry from it.
+
+    `outcome` is set by whoever answers; `access_id` by the journal, once durable.
+    """
+
+    operation: Operation
+    address: Address | None
+    actor: Actor = Actor.UNIDENTIFIED
+    institution: int | None = None
+    key: KeyName | None = None
+    purpose: PurposeName | None = None
+    fields: int | None = None
+    subject: Subject | None = None
+    reference: str | None = None
+    operator: str | None = None
+    replay_of: UUID | None = None
+    at: int | None = None
+    outcome: Outcome | None = None
+    reason: Reason | None = None
+    access_id: str | None = None
+
+    def entry(self, now: int) -> Entry:
+        if self.outcome is None:
+            msg = "an access ends with an outcome"
+            raise RuntimeError(msg)
+        return Entry(
+            at=now if self.at is None else self.at,
+            actor=self.actor,
+            outcome=self.outcome,
+            address=self.address,
+            operation=self.operation,
+            institution=self.institution,
+            key=self.key,
+            purpose=self.purpose,
+            fields=self.fields,
+            subject=self.subject,
+            reason=self.reason,
+            reference=self.reference,
+            operator=self.operator,
+            replay_of=self.replay_of,
+        )

@@ -1,0 +1,72 @@
+"""A batch: the entries of one flush, written by one statement."""
+
+import hmac
+from collections.abc import Sequence
+from hashlib import sha256
+
+from gateway.audit.entry import Entry, Place, access_id, leaf_hash, line
+from gateway.clock import to_datetime
+from gateway.postgres import Connection, queries
+from gateway.settings import NumberedKeys
+
+SQL = queries("gateway.audit")
+
+
+class BatchDigests:
+    """Keyed digests over a batch's leaves, so that the sealer finds altered rows."""
+
+    def __init__(self, peppers: NumberedKeys) -> None:
+        self.number = peppers.newest
+        self._keys = {
+            number: hmac.digest(pepper, b"batch digest", sha256)
+            for number, pepper in peppers.by_number.items()
+        }
+
+    def digest(self, leaves: Sequence[bytes], number: int) -> bytes:
+        """HMAC-SHA-256 over the leaf hashes in their order."""
+        return hmac.digest(self._keys[number], b"".join(leaves), sha256)
+
+
+async def append(
+    connection: Connection, batch: int, entries: Sequence[Entry], digests: BatchDigests
+) -> list[str]:
+    """Writes one batch; durable when the statement's transaction is. Gives the ids."""
+    places = [Place(batch, position) for position in range(len(entries))]
+    leaves = [
+        leaf_hash(line(entry, place))
+        for entry, place in zip(entries, places, strict=True)
+    ]
+    rows = [_row(place, entry) for place, entry in zip(places, entries, strict=True)]
+    await connection.execute(
+        SQL["append"],
+        batch,
+        len(entries),
+        digests.digest(leaves, digests.number),
+        digests.number,
+        *zip(*rows, strict=True),
+    )
+    return [access_id(place) for place in places]
+
+
+def _row(place: Place, entry: Entry) -> tuple[object, ...]:
+    subject = entry.subject
+    return (
+        place.position,
+        to_datetime(entry.at),
+        entry.actor,
+        entry.outcome,
+        entry.address,
+        entry.operation,
+        entry.institution,
+        entry.key and entry.key.number,
+        entry.purpose and entry.purpose.number,
+        entry.fields,
+        subject and subject.head,
+        subject and subject.tail,
+        subject and subject.key,
+        entry.reason,
+        entry.reference,
+        entry.operator,
+        entry.count if entry.count > 1 else None,
+        entry.replay_of,
+    )

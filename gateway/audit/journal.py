@@ -1,0 +1,236 @@
+"""The journal: makes entries durable before any answer leaves.
+
+Entries of concurrent calls are gathered into one flush, which is one statement and
+so one transaction: a batch row and its entries. If a worker dies before the server
+commits, nothing of the flush is in the log and no answer of it has left; if it dies
+after, the entries are in the log and the answers may not have left. Never is there
+an answer without its entry.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+import structlog
+
+from gateway import telemetry
+from gateway.audit.access import Access
+from gateway.audit.batch import SQL, BatchDigests, append
+from gateway.audit.entry import MOST_ENTRIES_A_BATCH, Entry, batch_number
+from gateway.audit.floods import Floods
+from gateway.clock import SECOND, ServerClock
+from gateway.gathering import Gatherer, Unanswered
+from gateway.postgres import Connection, Link
+from gateway.problems import AuditUnavailable, Problem
+from gateway.settings import NumberedKeys
+from gateway.vocabulary import Outcome, Reason
+
+log = structlog.get_logger()
+
+PATIENCE = 0.9
+CONNECT_SECONDS = 0.4
+MOST_A_FLUSH = 1000
+CAPACITY = 20_000
+FLOOD_SECONDS = 0.4
+# Entries further apart than this do not share a batch: the schema says so, and
+# searches by time rely on it. They are, after a server's clock was set.
+SPAN = 50 * SECOND
+# SQLSTATE classes after which a commit's fate is unknown although the server spoke:
+# operator intervention (shut down while committing), system error, internal error.
+_FATE_UNKNOWN = ("57", "58", "XX")
+
+
+class NotWritten(Exception):
+    """No connection could be had: the flush was not sent."""
+
+
+class Journal:
+    """One worker's way into the log."""
+
+    def __init__(
+        self,
+        links: list[Link],
+        *,
+        peppers: NumberedKeys,
+        clock: ServerClock,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._links = list(links)
+        self._digests = BatchDigests(peppers)
+        self._clock = clock
+        self._floods = Floods()
+        self._worker: int | None = None
+        self._counter = 0
+        self._gatherer = Gatherer[Entry, str](
+            self._flush,
+            tasks=tasks,
+            most=MOST_A_FLUSH,
+            capacity=CAPACITY,
+            patience=PATIENCE,
+            flights=len(links),
+        )
+
+    def recording(self, access: Access) -> "Recording":
+        """Wraps a call: however it ends, its entry is durable before control returns."""
+        return Recording(self, access)
+
+    async def record(self, access: Access) -> None:
+        """Makes the access's entry durable and sets its `access_id`.
+
+        One of a flood is only counted: it stays without an id and does not wait.
+
+        Raises:
+            AuditUnavailable: within a second, if the entry is not known to be durable.
+        """
+        entry = access.entry(self._clock.now())
+        if self._floods.absorb(entry):
+            telemetry.FLOOD_ENTRIES.labels(
+                str(entry.reason and entry.reason.word)
+            ).inc()
+            return
+        access.at = entry.at
+        access.access_id = await self._enter(entry)
+
+    async def _enter(self, entry: Entry) -> str:
+        try:
+            return await self._gatherer.ask(entry)
+        except Unanswered as unanswered:
+            fate_unknown = unanswered.sent and not _known_undone(unanswered.__cause__)
+            raise AuditUnavailable(fate_unknown=fate_unknown) from unanswered
+
+    async def _flush(self, entries: list[Entry]) -> list[str]:
+        link = self._links.pop()
+        try:
+            with telemetry.FLUSH_SECONDS.labels("journal").time():
+                connection = await self._connection(link)
+                ids = await self._write(link, connection, entries)
+        except BaseException as error:
+            telemetry.FLUSH_FAILURES.labels("journal").inc()
+            log.warning("journal_flush_failed", error=type(error).__name__)
+            raise
+        finally:
+            self._links.append(link)
+        telemetry.FLUSH_SIZE.labels("journal").observe(len(entries))
+        return ids
+
+    async def _connection(self, link: Link) -> Connection:
+        try:
+            connection = await link.ready()
+            if self._worker is None:
+                self._worker = await connection.fetchval(SQL["draw_worker_number"])
+        except Exception as error:
+            link.drop()
+            raise NotWritten from error
+        return connection
+
+    async def _write(
+        self, link: Link, connection: Connection, entries: list[Entry]
+    ) -> list[str]:
+        batches = _batches(entries)
+        try:
+            if len(batches) == 1:
+                written = [await self._append(connection, entries, batches[0])]
+            else:
+                async with connection.transaction():
+                    written = [
+                        await self._append(connection, entries, batch)
+                        for batch in batches
+                    ]
+        except BaseException as error:
+            if not isinstance(error, asyncpg.PostgresError):
+                link.drop()
+            raise
+        ids = dict(pair for ids in written for pair in ids)
+        return [ids[i] for i in range(len(entries))]
+
+    async def _append(
+        self, connection: Connection, entries: list[Entry], batch: list[int]
+    ) -> Iterable[tuple[int, str]]:
+        chosen = [entries[i] for i in batch]
+        number = self._next_batch(chosen[-1].at)
+        written = await append(connection, number, chosen, self._digests)
+        return zip(batch, written, strict=True)
+
+    def _next_batch(self, newest: int) -> int:
+        # The counter runs on through every millisecond: a number could only come
+        # again if the server's clock went back to the very millisecond, and then the
+        # primary key refuses it.
+        self._counter = (self._counter + 1) % 1024
+        if self._worker is None:
+            msg = "a worker draws its number before it writes"
+            raise RuntimeError(msg)
+        return batch_number(newest, self._worker, self._counter)
+
+    async def write_floods(self) -> None:
+        """For ever: enters what floods were counted, within a second of them."""
+        while True:
+            await asyncio.sleep(FLOOD_SECONDS)
+            await self.drain_floods()
+
+    async def drain_floods(self) -> None:
+        """Enters the counted floods now. What cannot be written stays counted."""
+        drained = self._floods.drain()
+        results = await asyncio.gather(
+            *(self._enter(entry) for entry in drained), return_exceptions=True
+        )
+        # Where a commit's fate is unknown a count could come twice; rather that
+        # than lose it.
+        failed = [
+            entry
+            for entry, result in zip(drained, results, strict=True)
+            if isinstance(result, BaseException)
+        ]
+        self._floods.restore(failed)
+
+
+def _known_undone(cause: BaseException | None) -> bool:
+    if isinstance(cause, NotWritten):
+        return True
+    return isinstance(cause, asyncpg.PostgresError) and not (
+        cause.sqlstate or "XX"
+    ).startswith(_FATE_UNKNOWN)
+
+
+def _batches(entries: list[Entry]) -> list[list[int]]:
+    """Which entries go into which batch, each oldest first: nearly always one."""
+    waiting = sorted(range(len(entries)), key=lambda i: entries[i].at)
+    batches = []
+    while waiting:
+        newest = entries[waiting[-1]].at
+        batches.append([i for i in waiting if entries[i].at > newest - SPAN])
+        waiting = [i for i in waiting if entries[i].at <= newest - SPAN]
+    return batches
+
+
+class Recording:
+    """The audit policy of a call, in one place.
+
+    Every way out leaves exactly one entry: answered, refused, failed, cancelled.
+    """
+
+    def __init__(self, journal: Journal, access: Access) -> None:
+        self._journal = journal
+        self._access = access
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        access = self._access
+        if isinstance(error, Problem):
+            access.outcome, access.reason = error.outcome, error.reason
+        elif error is not None:
+            access.outcome = Outcome.FAILED
+            if isinstance(error, Exception):
+                access.reason = Reason.INTERNAL_ERROR
+        await self._journal.record(access)
+
+
+assert MOST_A_FLUSH <= MOST_ENTRIES_A_BATCH  # noqa: S101 - positions are smallint

@@ -1,0 +1,147 @@
+"""Collects concurrent asks into one flush.
+
+While one flush is under way the next collects; there is no timer, so an idle
+gateway adds no latency and a busy one pays one round trip for many calls. The
+queue is bounded: when it is full the caller is told, and memory is not spent.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Ask = TypeVar("Ask")
+Answer = TypeVar("Answer")
+T = TypeVar("T")
+
+
+class Unanswered(Exception):
+    """The ask got no answer.
+
+    `sent` is False where no flush ever carried it (queue full, or too late when its
+    turn came): it had no effect. It is True where a flush failed underway: its effect
+    is unknown. The flush's own error is the `__cause__`.
+    """
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__("sent, but not answered" if sent else "not sent")
+        self.sent = sent
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[Ask, Answer]):
+    item: Ask
+    deadline: float
+    outcome: "asyncio.Future[Answer | _Failed]"
+
+
+@dataclass(slots=True, frozen=True)
+class _Failed:
+    sent: bool
+    cause: BaseException | None = None
+
+
+async def settled(future: asyncio.Future[T]) -> T:
+    """Awaits to the end, even if the waiting task is cancelled on the way.
+
+    From admission on a call runs to its end as if the caller had stayed, so that its
+    charge and its entry agree; what it waits for is bounded by deadlines of its own.
+    """
+    task = asyncio.current_task()
+    while True:
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.cancelled() or task is None:
+                raise
+            task.uncancel()
+
+
+class Gatherer(Generic[Ask, Answer]):
+    """One queue, and at most `flights` flushes under way at once.
+
+    Args:
+        flush: answers a list of asks, in order. If it raises, only its own asks fail.
+        tasks: the group that owns the flushes.
+        most: asks a flush may carry.
+        capacity: asks that may wait.
+        patience: seconds from asking to an answer or `Unanswered`.
+        flights: flushes under way at once.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[list[Ask]], Awaitable[Sequence[Answer]]],
+        *,
+        tasks: asyncio.TaskGroup,
+        most: int,
+        capacity: int,
+        patience: float,
+        flights: int = 1,
+    ) -> None:
+        self._flush = flush
+        self._tasks = tasks
+        self._most = most
+        self._capacity = capacity
+        self._patience = patience
+        self._flights = flights
+        self._flying = 0
+        self._queue: deque[_Waiting[Ask, Answer]] = deque()
+
+    async def ask(self, item: Ask) -> Answer:
+        """Waits for the answer, through cancellation.
+
+        Raises:
+            Unanswered: within `patience`, if there is none.
+        """
+        if len(self._queue) >= self._capacity:
+            raise Unanswered(sent=False)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting[Ask, Answer](
+            item, loop.time() + self._patience, loop.create_future()
+        )
+        self._queue.append(waiting)
+        if self._flying < self._flights:
+            self._flying += 1
+            self._tasks.create_task(self._fly())
+        outcome = await settled(waiting.outcome)
+        if isinstance(outcome, _Failed):
+            raise Unanswered(sent=outcome.sent) from outcome.cause
+        return outcome
+
+    async def _fly(self) -> None:
+        try:
+            while asks := self._take():
+                await self._carry(asks)
+        finally:
+            self._flying -= 1
+
+    def _take(self) -> list[_Waiting[Ask, Answer]]:
+        now = asyncio.get_running_loop().time()
+        taken: list[_Waiting[Ask, Answer]] = []
+        while self._queue and len(taken) < self._most:
+            waiting = self._queue.popleft()
+            if waiting.deadline <= now:
+                waiting.outcome.set_result(_Failed(sent=False))
+            else:
+                taken.append(waiting)
+        return taken
+
+    async def _carry(self, asks: list[_Waiting[Ask, Answer]]) -> None:
+        cause: BaseException | None = None
+        answers: Sequence[Answer] = ()
+        try:
+            # The queue is in order of deadlines: the first is the nearest.
+            async with asyncio.timeout_at(asks[0].deadline):
+                answers = await self._flush([waiting.item for waiting in asks])
+        except Exception as error:  # noqa: BLE001 - given to every waiter as the cause
+            cause = error
+        finally:
+            # Also on the way out of a cancelled flush: no waiter may hang.
+            if cause is None and len(answers) == len(asks):
+                for waiting, answer in zip(asks, answers, strict=True):
+                    waiting.outcome.set_result(answer)
+            else:
+                for waiting in asks:
+                    waiting.outcome.set_result(_Failed(sent=True, cause=cause))

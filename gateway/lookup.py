@@ -1,0 +1,270 @@
+"""THE HOT PATH: the whole policy of a call, top to bottom.
+
+    identify  →  permit  →  admit  →  find  →  record  →  answer
+
+The first check that fails answers. Only admission spends limits. Nothing is
+released before the access's entry is durable: `_accounted` sees to it on every way
+out. There is no HTTP, SQL or Redis here.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.audit.access import Access
+from gateway.audit.entry import KeyName, PurposeName, field_bits
+from gateway.audit.journal import Journal
+from gateway.audit.subject import SubjectKeys
+from gateway.clock import SECOND, ServerClock
+from gateway.partners.agreement import Agreement, Grant, applicable, permit
+from gateway.partners.directory import Directory, Institution, Key
+from gateway.problems import (
+    AddressNotAllowed,
+    AgreementInactive,
+    AuditUnavailable,
+    Fault,
+    Forbidden,
+    InvalidRequest,
+    NotGranted,
+    Problem,
+    QuotaExceeded,
+    ReducedCapacity,
+    ResidentNotFound,
+    Unauthenticated,
+)
+from gateway.quota.limit import Decision
+from gateway.quota.limiter import Limiter
+from gateway.registry.matching import matches
+from gateway.registry.residents import Residents
+from gateway.vocabulary import CHARGED_OUTCOMES, Actor, Limits, Outcome
+
+REFUSALS_A_MINUTE: Final = 120
+# What an institution without any agreement may spend on asking about its account.
+NO_AGREEMENT: Final = Limits(rate=1, burst=5, day=1, month=1)
+
+
+@dataclass(slots=True)
+class Question:
+    """What a body asks, as far as it could be read; `faults` says what could not.
+
+    `fields` are those asked for: the names of the claims, or the fields to fetch.
+    """
+
+    nik: str | None = None
+    purpose: str | None = None
+    fields: tuple[str, ...] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
+    reference: str | None = None
+    operator: str | None = None
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Call:
+    """One call under way. `access` and `decision` say afterwards what became of it."""
+
+    access: Access
+    credential: str | None
+    read: Callable[[], Awaitable[Question]]
+    decision: Decision | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Permitted:
+    """A question that its caller may ask."""
+
+    institution: int
+    key: Key
+    agreement: Agreement
+    grant: Grant
+    question: Question
+    nik: str
+
+
+@dataclass(slots=True, frozen=True)
+class Account:
+    """What an institution may know of itself."""
+
+    institution: Institution
+    key: Key
+    agreement: Agreement | None
+    decision: Decision
+
+
+def identify(
+    directory: Directory, access: Access, credential: str | None, now: int
+) -> Key:
+    """Who is asking; noted on the access, whatever comes of it."""
+    directory.check_fresh()
+    try:
+        key = directory.identify(credential, now)
+    except Unauthenticated as refusal:
+        if refusal.key is not None:
+            access.key = KeyName(refusal.key, directory.key_of(refusal.key).id)
+        raise
+    access.key = KeyName(key.number, key.id)
+    access.institution = key.institution
+    access.actor = key.staff.role if key.staff else Actor.INSTITUTION
+    if access.address is not None and not key.admits(access.address):
+        raise AddressNotAllowed
+    return key
+
+
+@dataclass(slots=True, frozen=True)
+class Lookups:
+    """Answers institutions' questions. Each method is one call, whole."""
+
+    directory: Directory
+    limiter: Limiter
+    residents: Residents
+    journal: Journal
+    subjects: SubjectKeys
+    clock: ServerClock
+
+    async def verify(self, call: Call) -> dict[str, bool] | None:
+        """Which claims are so; None where nobody has the NIK."""
+        async with self._accounted(call):
+            asked = await self._permitted(call, "verify")
+            await self._admit(call, asked)
+            resident = await self.residents.find(asked.nik)
+            if resident is None:
+                call.access.outcome = Outcome.NOT_FOUND
+                return None
+            floor = asked.grant.name_similarity
+            matched = matches(resident, asked.question.claims, floor)
+            all_so = all(matched.values())
+            call.access.outcome = Outcome.MATCHED if all_so else Outcome.MISMATCHED
+            return matched
+
+    async def fetch(self, call: Call) -> dict[str, str | None]:
+        """The granted fields that were asked for.
+
+        Raises:
+            ResidentNotFound: nobody has the NIK; it is charged all the same.
+        """
+        async with self._accounted(call):
+            asked = await self._permitted(call, "fetch")
+            await self._admit(call, asked)
+            resident = await self.residents.find(asked.nik)
+            if resident is None:
+                raise ResidentNotFound
+            call.access.outcome = Outcome.DISCLOSED
+            return resident.project(asked.question.fields)
+
+    async def account(self, call: Call) -> Account:
+        """The caller's own agreement and limits: a unit of rate, none of quota."""
+        async with self._accounted(call):
+            key, institution = self._institution(call)
+            question = await call.read()
+            if question.faults:
+                raise InvalidRequest(question.faults)
+            agreement = applicable(institution.agreements, self.clock.now())
+            limits = agreement.limits if agreement else NO_AGREEMENT
+            decision = await self._spend(
+                call, institution.id, key, limits, quota_cost=0
+            )
+            call.access.outcome = Outcome.DONE
+            return Account(institution, key, agreement, decision)
+
+    @asynccontextmanager
+    async def _accounted(self, call: Call) -> AsyncIterator[None]:
+        """Exactly one entry, and a charge only where the entry says so."""
+        try:
+            async with self.journal.recording(call.access):
+                yield
+        except BaseException as error:
+            spent, institution = call.decision, call.access.institution
+            charged = spent is not None and spent.admitted and not _keeps_charge(error)
+            if charged and institution is not None:
+                given_back = await self.limiter.give_back(institution, spent)
+                call.decision = given_back or spent
+            raise
+
+    def _institution(self, call: Call) -> tuple[Key, Institution]:
+        now = self.clock.now()
+        key = identify(self.directory, call.access, call.credential, now)
+        if key.institution is None:
+            raise Forbidden
+        institution = self.directory.institution(key.institution)
+        if institution is None:
+            raise ReducedCapacity
+        return key, institution
+
+    async def _permitted(self, call: Call, operation: str) -> Permitted:
+        key, institution = self._institution(call)
+        question = await call.read()
+        self._note(call.access, question)
+        if question.faults or question.nik is None or question.purpose is None:
+            raise InvalidRequest(question.faults)
+        now = self.clock.now()
+        agreement = applicable(institution.agreements, now)
+        try:
+            if agreement is None:
+                raise AgreementInactive
+            grant = permit(
+                agreement,
+                at=now,
+                purpose=question.purpose,
+                operation=operation,
+                fields=question.fields,
+            )
+        except (AgreementInactive, NotGranted):
+            await self._count_refusal(institution.id, key)
+            raise
+        return Permitted(institution.id, key, agreement, grant, question, question.nik)
+
+    def _note(self, access: Access, question: Question) -> None:
+        """What was asked goes into the entry, refused or not."""
+        if question.nik is not None:
+            access.subject = self.subjects.reference(question.nik)
+        if question.purpose is not None:
+            number = self.directory.purpose_number(question.purpose)
+            if number is not None:
+                access.purpose = PurposeName(number, question.purpose)
+        access.fields = field_bits(question.fields) or None
+        access.reference, access.operator = question.reference, question.operator
+
+    async def _count_refusal(self, institution: int, key: Key) -> None:
+        """A key that collects too many of these is refused for the rest of the minute."""
+        try:
+            count = await self.limiter.count_refusal(institution, key.number)
+        except ReducedCapacity:
+            # Uncounted, the refusal stands and is entered singly.
+            return
+        if count > REFUSALS_A_MINUTE:
+            rest = 60 - self.clock.now() // SECOND % 60
+            raise QuotaExceeded(("refusals",), rest)
+
+    async def _admit(self, call: Call, asked: Permitted) -> None:
+        key, agreement = asked.key, asked.agreement
+        at = (await self._spend(call, asked.institution, key, agreement.limits)).at
+        # The instant of admission decides, not the one at which the call came in.
+        if key.not_after is not None and at >= key.not_after:
+            raise Unauthenticated(key.number)
+        if not agreement.from_at <= at < agreement.to_at:
+            raise AgreementInactive
+
+    async def _spend(
+        self,
+        call: Call,
+        institution: int,
+        key: Key,
+        limits: Limits,
+        *,
+        quota_cost: int = 1,
+    ) -> Decision:
+        decision = await self.limiter.admit(
+            institution, key.number, limits, quota_cost=quota_cost
+        )
+        call.decision, call.access.at = decision, decision.at
+        if not decision.admitted:
+            raise QuotaExceeded(decision.violated, decision.retry_after)
+        return decision
+
+
+def _keeps_charge(error: BaseException) -> bool:
+    """True for an answer that is charged, and where only the log can tell."""
+    if isinstance(error, AuditUnavailable):
+        return error.fate_unknown
+    return isinstance(error, Problem) and error.outcome in CHARGED_OUTCOMES

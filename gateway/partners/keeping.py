@@ -1,0 +1,270 @@
+"""What an admin changes: institutions, agreements, keys and staff.
+
+Each function works on the caller's connection, inside the caller's transaction (READ
+COMMITTED), because the entry of the change is written in the same one: a crash leaves
+both or neither. Triggers stamp what changed and tell every worker as it commits.
+
+Bad input is one InvalidRequest with all that is wrong; what is not there is NotFound.
+Arguments of type `object` are decoded JSON as it came; instants are microseconds.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.clock import from_datetime, to_datetime
+from gateway.partners import terms
+from gateway.partners.keys import Credential, Environment, Kind, digest, make
+from gateway.postgres import Connection, queries
+from gateway.problems import Fault, InvalidRequest, NotFound
+from gateway.settings import NumberedKeys
+from gateway.vocabulary import Limits
+
+MOST_LIVE_KEYS: Final = 2
+
+_SQL: Final = queries("gateway.partners")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made. `text` is all of it: shown once, kept nowhere."""
+
+    id: str
+    number: int
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewStaff:
+    id: int
+    token: NewKey
+
+
+async def create_institution(connection: Connection, name: object) -> int:
+    """Return the id of a new institution.
+
+    Raises:
+        InvalidRequest: the name is not fit to be one.
+    """
+    faults: list[Fault] = []
+    read = terms.read_name(name, faults)
+    _refuse(faults)
+    number: int = await connection.fetchval(_SQL["insert_institution"], read)
+    return number
+
+
+async def create_agreement(
+    connection: Connection,
+    institution: int,
+    *,
+    from_at: int,
+    to_at: int,
+    grants: object,
+    limits: object,
+) -> int:
+    """Return the id of a new agreement, active from the start.
+
+    Args:
+        connection: in the caller's transaction.
+        institution: whose it is.
+        from_at: the first instant.
+        to_at: the instant from which it no longer holds.
+        grants: `[{"purpose", "operations", "fields", "name_similarity"?}]`.
+        limits: `{"rate", "burst", "day", "month"}`.
+
+    Raises:
+        InvalidRequest: saying all that is wrong.
+        NotFound: there is no such institution.
+    """
+    faults: list[Fault] = []
+    terms.read_span(from_at, to_at, faults)
+    granted = terms.read_grants(grants, await _purposes(connection), faults)
+    allowed = terms.read_limits(limits, faults)
+    _refuse(faults)
+    await _lock_institution(connection, institution)
+    number: int = await connection.fetchval(
+        _SQL["insert_agreement"],
+        institution,
+        to_datetime(from_at),
+        to_datetime(to_at),
+        "active",
+        *allowed,
+    )
+    await _insert_grants(connection, number, granted)
+    return number
+
+
+async def change_agreement(
+    connection: Connection,
+    agreement: int,
+    *,
+    from_at: int | None = None,
+    to_at: int | None = None,
+    grants: object = None,
+    limits: object = None,
+    status: object = None,
+) -> None:
+    """Change what is given and leave the rest.
+
+    `grants` replaces them all; a limit left out of `limits` stays what it is.
+
+    Raises:
+        NotFound: there is no such agreement.
+        InvalidRequest: saying all that is wrong.
+    """
+    number = terms.require_id(agreement)
+    now = await connection.fetchrow(_SQL["lock_agreement"], number)
+    if now is None:
+        raise NotFound
+    faults: list[Fault] = []
+    begins = from_datetime(now["from_at"]) if from_at is None else from_at
+    ends = from_datetime(now["to_at"]) if to_at is None else to_at
+    terms.read_span(begins, ends, faults)
+    allowed = Limits(now["rate"], now["burst"], now["day"], now["month"])
+    if limits is not None:
+        allowed = terms.read_limits(limits, faults, current=allowed)
+    stands = now["status"] if status is None else terms.read_status(status, faults)
+    granted = None
+    if grants is not None:
+        granted = terms.read_grants(grants, await _purposes(connection), faults)
+    _refuse(faults)
+    span = (to_datetime(begins), to_datetime(ends))
+    await connection.execute(_SQL["update_agreement"], number, *span, stands, *allowed)
+    if granted is not None:
+        await connection.execute(_SQL["delete_grants"], number)
+        await _insert_grants(connection, number, granted)
+
+
+async def create_key(
+    connection: Connection,
+    peppers: NumberedKeys,
+    *,
+    institution: int,
+    not_after: int | None,
+    cidrs: object,
+    environment: Environment,
+) -> NewKey:
+    """Make a key of an institution that has at most one live key.
+
+    Args:
+        connection: in the caller's transaction.
+        peppers: the newest is used.
+        institution: whose it is.
+        not_after: the instant from which it is dead; None: it has no end of its own.
+        cidrs: list of networks it is admitted from; None or empty: anywhere.
+        environment: live, or test for a demo or sandbox.
+
+    Raises:
+        InvalidRequest: bad networks, or two keys live already.
+        NotFound: there is no such institution.
+    """
+    faults: list[Fault] = []
+    networks = terms.read_networks(cidrs, faults)
+    _refuse(faults)
+    # Locked first, so that of two made at once the later counts the earlier.
+    await _lock_institution(connection, institution)
+    live = await connection.fetchval(_SQL["count_live_keys"], institution)
+    if live >= MOST_LIVE_KEYS:
+        detail = f"has {MOST_LIVE_KEYS} live keys; revoke one of them first"
+        raise InvalidRequest([Fault("/institution", detail)])
+    return await _insert_key(
+        connection,
+        peppers,
+        make(Kind.INSTITUTION, environment),
+        institution=institution,
+        not_after=not_after,
+        networks=networks,
+    )
+
+
+async def revoke_key(connection: Connection, key_id: str) -> None:
+    """End a key, or a staff token, by its public id; to do it again changes nothing.
+
+    Raises:
+        NotFound: there is no such key.
+    """
+    ended = terms.require_key_id(key_id)
+    if await connection.fetchval(_SQL["revoke_key"], ended) is None:
+        raise NotFound
+
+
+async def create_staff(
+    connection: Connection,
+    peppers: NumberedKeys,
+    *,
+    role: object,
+    name: object,
+    not_after: int | None,
+    environment: Environment,
+) -> NewStaff:
+    """Make a member of staff and the one token that is theirs.
+
+    Raises:
+        InvalidRequest: no such role, or the name is not fit to be one.
+    """
+    faults: list[Fault] = []
+    read = (terms.read_role(role, faults).word, terms.read_name(name, faults))
+    _refuse(faults)
+    staff: int = await connection.fetchval(_SQL["insert_staff"], *read)
+    credential = make(Kind.STAFF, environment)
+    token = await _insert_key(
+        connection, peppers, credential, staff=staff, not_after=not_after
+    )
+    return NewStaff(staff, token)
+
+
+async def revoke_staff(connection: Connection, staff: int) -> None:
+    """End a member of staff's token; to do it again changes nothing.
+
+    Raises:
+        NotFound: there is no such member.
+    """
+    ended = terms.require_id(staff)
+    if await connection.fetchval(_SQL["revoke_staff"], ended) is None:
+        raise NotFound
+
+
+async def _insert_key(
+    connection: Connection,
+    peppers: NumberedKeys,
+    credential: Credential,
+    *,
+    institution: int | None = None,
+    staff: int | None = None,
+    not_after: int | None,
+    networks: list[terms.Network] | None = None,
+) -> NewKey:
+    pepper = peppers.newest
+    number = await connection.fetchval(
+        _SQL["insert_key"],
+        credential.id,
+        digest(credential.text, peppers.by_number[pepper]),
+        pepper,
+        institution,
+        staff,
+        None if not_after is None else to_datetime(not_after),
+        networks or None,
+    )
+    return NewKey(credential.id, number, credential.text)
+
+
+async def _insert_grants(
+    connection: Connection, agreement: int, granted: list[terms.GrantTerms]
+) -> None:
+    rows = [(agreement, *grant) for grant in granted]
+    await connection.executemany(_SQL["insert_grant"], rows)
+
+
+async def _purposes(connection: Connection) -> dict[str, int]:
+    rows = await connection.fetch(_SQL["purposes"], 0)
+    return {row["name"]: row["number"] for row in rows}
+
+
+async def _lock_institution(connection: Connection, institution: int) -> None:
+    number = terms.require_id(institution)
+    if await connection.fetchval(_SQL["lock_institution"], number) is None:
+        raise NotFound
+
+
+def _refuse(faults: list[Fault]) -> None:
+    if faults:
+        raise InvalidRequest(faults)

@@ -1,0 +1,78 @@
+"""Keys and staff tokens: how they are made, read and proved (contract §2).
+
+    gdk_live_ + id (8) + secret (30) + checksum (6)
+
+The id finds the key, the secret proves it, and the checksum tells a mistyped key from
+a wrong one without a lookup. Only the digest of the whole text is ever stored.
+"""
+
+import hmac
+import re
+import secrets
+import string
+import zlib
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+from typing_extensions import override
+
+ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+ID_LENGTH: Final = 8
+SECRET_LENGTH: Final = 30
+CHECKSUM_LENGTH: Final = 6
+
+_FORM: Final = re.compile(r"gd[ks]_(?:live|test)_([0-9A-Za-z]{8})[0-9A-Za-z]{36}")
+
+
+class Kind(StrEnum):
+    INSTITUTION = "gdk"
+    STAFF = "gds"
+
+
+class Environment(StrEnum):
+    LIVE = "live"
+    TEST = "test"
+
+
+class Credential(msgspec.Struct, frozen=True, gc=False):
+    """A well-formed key: `text` is all of it and secret, `id` its public part."""
+
+    id: str
+    text: str
+
+    # A credential that strays into a log line or a traceback must say nothing.
+    @override
+    def __repr__(self) -> str:
+        return f"Credential(id={self.id!r})"
+
+
+def make(kind: Kind, environment: Environment) -> Credential:
+    """Make a key that nobody has: about 179 bits of secret."""
+    key_id = "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH))
+    secret = "".join(secrets.choice(ALPHABET) for _ in range(SECRET_LENGTH))
+    body = f"{kind}_{environment}_{key_id}{secret}"
+    return Credential(key_id, body + checksum(body))
+
+
+def parse(text: str) -> Credential | None:
+    """Read what a caller presented; None if it is malformed or mistyped."""
+    match = _FORM.fullmatch(text)
+    if match is None or text[-CHECKSUM_LENGTH:] != checksum(text[:-CHECKSUM_LENGTH]):
+        return None
+    return Credential(match[1], text)
+
+
+def checksum(body: str) -> str:
+    """CRC-32 of the ASCII text in base62, the most significant digit first."""
+    remainder = zlib.crc32(body.encode("ascii"))
+    digits = ""
+    for _ in range(CHECKSUM_LENGTH):
+        remainder, digit = divmod(remainder, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return digits
+
+
+def digest(text: str, pepper: bytes) -> bytes:
+    """HMAC-SHA-256 of the whole key: the 32 bytes that are stored and compared."""
+    return hmac.digest(pepper, text.encode("ascii"), "sha256")

@@ -1,0 +1,143 @@
+"""What is kept about partners and staff, for the people who keep it: never a secret.
+
+Instants are microseconds since 1970 in UTC. Each list takes `only`, the id of the one
+that is wanted, and raises NotFound if there is none such.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from gateway.clock import from_datetime
+from gateway.partners.agreement import Agreement, Grant, fields_of, operations_of
+from gateway.partners.terms import Network, require_id, require_key_id
+from gateway.postgres import Connection, queries
+from gateway.problems import NotFound
+from gateway.vocabulary import Limits
+
+_SQL: Final = queries("gateway.partners")
+
+
+@dataclass(frozen=True, slots=True)
+class InstitutionRecord:
+    id: int
+    name: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """An institution's key; empty `networks` admit it from anywhere."""
+
+    id: str
+    number: int
+    institution: int
+    not_after: int | None
+    networks: tuple[Network, ...]
+    created_at: int
+    revoked_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StaffRecord:
+    """A member of staff; `token` is the id of the token, not its text."""
+
+    id: int
+    role: str
+    name: str
+    token: str
+    number: int
+    not_after: int | None
+    created_at: int
+    revoked_at: int | None
+
+
+async def list_institutions(
+    connection: Connection, *, only: int | None = None
+) -> list[InstitutionRecord]:
+    wanted = None if only is None else require_id(only)
+    rows = _found(await connection.fetch(_SQL["institutions"], 0, wanted), only)
+    return [
+        InstitutionRecord(row["id"], row["name"], from_datetime(row["created_at"]))
+        for row in rows
+    ]
+
+
+async def list_agreements(
+    connection: Connection, *, only: int | None = None
+) -> list[Agreement]:
+    wanted = None if only is None else require_id(only)
+    rows = _found(await connection.fetch(_SQL["agreements"], 0, wanted), only)
+    return [read_agreement(row) for row in rows]
+
+
+async def list_keys(
+    connection: Connection, *, only: str | None = None
+) -> list[KeyRecord]:
+    wanted = None if only is None else require_key_id(only)
+    rows = _found(await connection.fetch(_SQL["institution_keys"], wanted), only)
+    return [
+        KeyRecord(
+            id=row["id"],
+            number=row["number"],
+            institution=row["institution"],
+            not_after=read_instant(row["not_after"]),
+            networks=tuple(row["cidrs"] or ()),
+            created_at=from_datetime(row["created_at"]),
+            revoked_at=read_instant(row["revoked_at"]),
+        )
+        for row in rows
+    ]
+
+
+async def list_staff(
+    connection: Connection, *, only: int | None = None
+) -> list[StaffRecord]:
+    wanted = None if only is None else require_id(only)
+    rows = _found(await connection.fetch(_SQL["staff_members"], wanted), only)
+    return [
+        StaffRecord(
+            id=row["id"],
+            role=row["role"],
+            name=row["name"],
+            token=row["token"],
+            number=row["number"],
+            not_after=read_instant(row["not_after"]),
+            created_at=from_datetime(row["created_at"]),
+            revoked_at=read_instant(row["revoked_at"]),
+        )
+        for row in rows
+    ]
+
+
+def read_agreement(row: asyncpg.Record) -> Agreement:
+    """Build an agreement and its grants from a row of the query `agreements`."""
+    columns = zip(
+        row["purposes"],
+        row["purpose_numbers"],
+        map(operations_of, row["operations"]),
+        map(fields_of, row["fields"]),
+        row["name_similarities"],
+        strict=True,
+    )
+    return Agreement(
+        id=row["id"],
+        institution=row["institution"],
+        from_at=from_datetime(row["from_at"]),
+        to_at=from_datetime(row["to_at"]),
+        status=row["status"],
+        limits=Limits(row["rate"], row["burst"], row["day"], row["month"]),
+        grants={grant.purpose: grant for grant in (Grant(*each) for each in columns)},
+    )
+
+
+def _found(rows: list[asyncpg.Record], only: object) -> list[asyncpg.Record]:
+    if only is not None and not rows:
+        raise NotFound
+    return rows
+
+
+def read_instant(moment: datetime | None) -> int | None:
+    return None if moment is None else from_datetime(moment)

@@ -1,0 +1,133 @@
+-- The directory (read by every worker), and what an admin keeps in it.
+-- Rows changed after a version are found by the index named …_changed.
+
+-- name: directory_state
+-- Has anything changed, what time is it there, and is it the server that was asked before? One row.
+SELECT version, clock_timestamp() AS at, pg_postmaster_start_time() AS server_started
+FROM directory_version;
+
+-- name: directory_version
+-- Up to which version does this transaction's snapshot see? One row.
+SELECT version FROM directory_version;
+
+-- name: purposes
+-- What are the purposes called that changed after version $1? A dozen rows, no index.
+SELECT number, name FROM purposes WHERE version > $1;
+
+-- name: institutions
+-- Which institutions changed after version $1 (of one id, $2, if given)? institutions_changed, or the primary key.
+SELECT id, name, created_at
+FROM institutions
+WHERE version > $1 AND id = coalesce($2, id)
+ORDER BY id;
+
+-- name: agreements
+-- Which agreements changed after version $1 (of one id, $2, if given), each whole, its grants as
+-- columns of one length? agreements_changed, or the primary key; grants by theirs.
+SELECT
+    agreements.id, institution, from_at, to_at, status, rate, burst, day, month,
+    purposes, purpose_numbers, operations, fields, name_similarities
+FROM agreements
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(array_agg(purposes.name ORDER BY purpose), '{}') AS purposes,
+        coalesce(array_agg(purpose ORDER BY purpose), '{}') AS purpose_numbers,
+        coalesce(array_agg(grants.operations ORDER BY purpose), '{}') AS operations,
+        coalesce(array_agg(grants.fields ORDER BY purpose), '{}') AS fields,
+        -- By way of numeric, so that a real 0.9 is read as 0.9.
+        coalesce(array_agg(name_similarity::numeric::float8 ORDER BY purpose), '{}') AS name_similarities
+    FROM grants
+    INNER JOIN purposes ON purposes.number = grants.purpose
+    WHERE grants.agreement = agreements.id
+) AS granted
+WHERE agreements.version > $1 AND agreements.id = coalesce($2, agreements.id)
+ORDER BY agreements.id;
+
+-- name: keys
+-- Which keys and tokens changed after version $1, with all that identifies a caller? keys_changed.
+SELECT
+    number, keys.id, digest, pepper, institution, not_after, cidrs, revoked_at,
+    staff.id AS staff_id, staff.role, staff.name
+FROM keys
+LEFT JOIN staff ON staff.id = keys.staff
+WHERE keys.version > $1;
+
+-- name: institution_keys
+-- Which keys have institutions (one key, $1, if given)? Never a digest. Whole table, or keys_id_key.
+SELECT id, number, institution, not_after, cidrs, created_at, revoked_at
+FROM keys
+WHERE institution IS NOT NULL AND id = coalesce($1, id)
+ORDER BY number;
+
+-- name: staff_members
+-- Who is staff (one of them, $1, if given), under which token? Never a digest. Whole table, or the primary key.
+SELECT
+    staff.id, role, name, keys.id AS token, number, not_after, staff.created_at, revoked_at
+FROM staff
+INNER JOIN keys ON keys.staff = staff.id
+WHERE staff.id = coalesce($1, staff.id)
+ORDER BY staff.id;
+
+-- name: lock_institution
+-- Is there such an institution? Holds off whoever else counts its keys. Primary key.
+SELECT id FROM institutions WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: lock_agreement
+-- What does this agreement say now? Holds off whoever else would change it. Primary key.
+SELECT from_at, to_at, status, rate, burst, day, month
+FROM agreements
+WHERE id = $1
+FOR NO KEY UPDATE;
+
+-- name: count_live_keys
+-- How many keys of an institution are good now or may yet be? keys_of_an_institution.
+SELECT count(*) FROM keys
+WHERE
+    institution = $1
+    AND revoked_at IS NULL
+    AND (not_after IS NULL OR not_after > clock_timestamp());
+
+-- name: insert_institution
+-- A new institution; answers its id.
+INSERT INTO institutions (name) VALUES ($1) RETURNING id;
+
+-- name: insert_agreement
+-- A new agreement, without its grants; answers its id.
+INSERT INTO agreements (institution, from_at, to_at, status, rate, burst, day, month)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+RETURNING id;
+
+-- name: update_agreement
+-- An agreement's whole new terms, save its grants. Primary key.
+UPDATE agreements
+SET from_at = $2, to_at = $3, status = $4, rate = $5, burst = $6, day = $7, month = $8
+WHERE id = $1;
+
+-- name: delete_grants
+-- Takes back all that an agreement grants. Primary key.
+DELETE FROM grants WHERE agreement = $1;
+
+-- name: insert_grant
+-- Grants a purpose under an agreement.
+INSERT INTO grants (agreement, purpose, operations, fields, name_similarity)
+VALUES ($1, $2, $3, $4, $5);
+
+-- name: insert_staff
+-- A new member of staff, without a token; answers the id.
+INSERT INTO staff (role, name) VALUES ($1, $2) RETURNING id;
+
+-- name: insert_key
+-- A new key of an institution or token of staff; answers its number.
+INSERT INTO keys (id, digest, pepper, institution, staff, not_after, cidrs)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING number;
+
+-- name: revoke_key
+-- Ends a key, once: a second time keeps the first instant. keys_id_key.
+UPDATE keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = $1
+RETURNING number;
+
+-- name: revoke_staff
+-- Ends every token of a member of staff, once. keys_of_staff.
+UPDATE keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE staff = $1
+RETURNING number;

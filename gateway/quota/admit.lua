@@ -1,0 +1,177 @@
+#!lua
+-- Decides a whole flush of asks in one step, by the time of this server.
+-- gateway/quota/limit.py is its model: what is decided and why is said there.
+--
+-- KEYS, per ask    admit: {i:N} {i:N}:refused:K   give back: {i:N}
+--                  refuse: {i:N}:refused:K
+-- ARGV[1]          one MessagePack array of integers (a fifth of the client's work that
+--                  as many arguments would be), per ask
+--                  admit: 0 rate burst day month rate_cost quota_cost
+--                  give back: 1 returned_us quota_cost day_ends month_ends
+--                  refuse: 2
+-- Reply            the instant of the flush, then per ask
+--                  admit: bits of the policies violated, then the five of the state
+--                  give back: the five of the state      refuse: the minute's count
+--
+-- {i:N} is a hash of the state; {i:N}:refused:K a hash of count and ends. The first
+-- line has the server refuse the whole flush, not half of it, where it cannot write.
+
+local ADMIT, GIVE_BACK = 0, 1
+local RATE, DAILY, MONTHLY, REFUSED = 1, 2, 4, 8
+local SECOND, MINUTE, DAY = 1000000, 60000000, 86400000000
+local JAKARTA_OFFSET = 7 * 3600 * SECOND
+local REFUSALS_A_MINUTE = 120
+-- Kept this long after its last use could matter, so that a server clock set back by
+-- less loses no window.
+local GRACE = DAY
+
+local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * SECOND + tonumber(time[2])
+local numbers, reply = cmsgpack.unpack(ARGV[1]), { now }
+local keys_read, numbers_read = 0, 0
+
+local function next_key()
+  keys_read = keys_read + 1
+  return KEYS[keys_read]
+end
+
+local function next_number()
+  numbers_read = numbers_read + 1
+  return numbers[numbers_read]
+end
+
+local function minute_end()
+  return now - now % MINUTE + MINUTE
+end
+
+local function day_end()
+  return now - (now + JAKARTA_OFFSET) % DAY + DAY
+end
+
+-- Days from 0000-03-01 to the first of `month` (0 is March, so that leap days end a
+-- year) and back: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+local function days_to(year, month)
+  local leaps = floor(year / 4) - floor(year / 100) + floor(year / 400)
+  return 365 * year + leaps + floor((153 * month + 2) / 5)
+end
+
+local UNIX_EPOCH = 719468
+
+local function month_end()
+  local days = floor((now + JAKARTA_OFFSET) / DAY) + UNIX_EPOCH
+  local era, of_era = floor(days / 146097), days % 146097
+  local leaps = floor(of_era / 1460) - floor(of_era / 36524) + floor(of_era / 146096)
+  local year = era * 400 + floor((of_era - leaps) / 365)
+  local month = floor((5 * (days - days_to(year, 0)) + 2) / 153) + 1
+  if month == 12 then
+    year, month = year + 1, 0
+  end
+  return (days_to(year, month) - UNIX_EPOCH) * DAY - JAKARTA_OFFSET
+end
+
+local function turned(key)
+  local kept = redis.call('HMGET', key,
+    'tat', 'day_used', 'day_ends', 'month_used', 'month_ends')
+  local state = {
+    tat = tonumber(kept[1] or 0),
+    day_used = tonumber(kept[2] or 0), day_ends = tonumber(kept[3] or 0),
+    month_used = tonumber(kept[4] or 0), month_ends = tonumber(kept[5] or 0),
+    changed = false, begins = false,
+  }
+  if now >= state.day_ends then
+    state.day_used, state.day_ends, state.changed = 0, day_end(), true
+  end
+  if now >= state.month_ends then
+    state.month_used, state.month_ends = 0, month_end()
+    state.changed, state.begins = true, true
+  end
+  return state
+end
+
+-- The first write of a month sets the expiry, the others keep it: half the replication.
+-- A burst that takes weeks to come back outlives the month and moves it on.
+local function keep(key, state)
+  if not state.changed then
+    return
+  end
+  redis.call('HSET', key, 'tat', state.tat,
+    'day_used', state.day_used, 'day_ends', state.day_ends,
+    'month_used', state.month_used, 'month_ends', state.month_ends)
+  if state.begins or state.tat > state.month_ends then
+    local matters_until = max(state.tat, state.month_ends)
+    redis.call('PEXPIREAT', key, ceil((matters_until + GRACE) / 1000))
+  end
+end
+
+local function answer(state)
+  local last = #reply
+  reply[last + 1], reply[last + 2], reply[last + 3] = state.tat, state.day_used, state.day_ends
+  reply[last + 4], reply[last + 5] = state.month_used, state.month_ends
+end
+
+local function refusals_of(key)
+  local kept = redis.call('HMGET', key, 'count', 'ends')
+  return tonumber(kept[2] or 0) == minute_end() and tonumber(kept[1]) or 0
+end
+
+local function admit()
+  local key, refused_key = next_key(), next_key()
+  local interval = ceil(SECOND / next_number())
+  local capacity = next_number() * interval
+  local day, month = next_number(), next_number()
+  local rate_cost, quota_cost = next_number(), next_number()
+  local state, violated = turned(key), 0
+  if state.tat > now + capacity then
+    state.tat, state.changed = now + capacity, true
+  end
+  local tat = max(state.tat, now) + rate_cost * interval
+  local day_used, month_used = state.day_used + quota_cost, state.month_used + quota_cost
+  if tat - now > capacity then violated = violated + RATE end
+  if quota_cost > 0 and day_used > day then violated = violated + DAILY end
+  if quota_cost > 0 and month_used > month then violated = violated + MONTHLY end
+  if refusals_of(refused_key) > REFUSALS_A_MINUTE then violated = violated + REFUSED end
+  if violated == 0 then
+    state.tat, state.day_used, state.month_used, state.changed = tat, day_used, month_used, true
+  end
+  keep(key, state)
+  reply[#reply + 1] = violated
+  answer(state)
+end
+
+local function give_back()
+  local key, returned, quota_cost = next_key(), next_number(), next_number()
+  local day_ends, month_ends = next_number(), next_number()
+  local state = turned(key)
+  state.tat = max(state.tat - returned, min(state.tat, now))
+  if state.day_ends == day_ends then
+    state.day_used = max(0, state.day_used - quota_cost)
+  end
+  if state.month_ends == month_ends then
+    state.month_used = max(0, state.month_used - quota_cost)
+  end
+  state.changed = true
+  keep(key, state)
+  answer(state)
+end
+
+local function refuse()
+  local key, ends = next_key(), minute_end()
+  local count = refusals_of(key) + 1
+  redis.call('HSET', key, 'count', count, 'ends', ends)
+  redis.call('PEXPIREAT', key, ceil(ends / 1000))
+  reply[#reply + 1] = count
+end
+
+while numbers_read < #numbers do
+  local operation = next_number()
+  if operation == ADMIT then
+    admit()
+  elseif operation == GIVE_BACK then
+    give_back()
+  else
+    refuse()
+  end
+end
+return reply

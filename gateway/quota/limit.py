@@ -1,0 +1,235 @@
+"""What a limit is: a rate with a burst, a day's quota and a month's, all or nothing.
+
+The rate is GCRA (the virtual scheduling of ITU-T I.371): `tat`, the theoretical
+arrival time, runs ahead of now by the time the units spent take to come back. Day and
+month are calendar windows of Asia/Jakarta, each counting up to its quota. Instants and
+spans are integer microseconds, so that doubles in Lua and integers here agree exactly.
+
+`admit.lua` does the same inside Redis; a state-machine test runs the two side by side.
+"""
+
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from gateway.clock import JAKARTA_OFFSET, SECOND, from_datetime, to_datetime
+from gateway.vocabulary import Limits
+
+MINUTE: Final = 60 * SECOND
+DAY: Final = 86_400 * SECOND
+REFUSALS_A_MINUTE: Final = 120
+POLICIES: Final = ("rate", "day", "month", "refusals")
+RATE, DAILY, MONTHLY, REFUSED = (1 << place for place in range(len(POLICIES)))
+# What a script answers as a sum of those bits, as words.
+VIOLATIONS: Final = tuple(
+    tuple(policy for place, policy in enumerate(POLICIES) if bits >> place & 1)
+    for bits in range(1 << len(POLICIES))
+)
+
+
+class State(NamedTuple):
+    """One institution's counters. A window counts until the instant it `ends`."""
+
+    tat: int
+    day_used: int
+    day_ends: int
+    month_used: int
+    month_ends: int
+
+
+class Refusals(NamedTuple):
+    """How many refusals that name a subject one key collected in the minute to `ends`."""
+
+    count: int
+    ends: int
+
+
+IDLE: Final = State(0, 0, 0, 0, 0)
+UNREFUSED: Final = Refusals(0, 0)
+
+
+class Standing(NamedTuple):
+    """Where one policy stands: `quota` units every `window_s` seconds.
+
+    `burst` is the rate's alone. At `resets_at` the policy is restored in full, which
+    is `resets_in` seconds (rounded up) after the decision.
+    """
+
+    policy: str
+    quota: int
+    window_s: int
+    burst: int | None
+    remaining: int
+    resets_at: int
+    resets_in: int
+
+
+class Decision(NamedTuple):
+    """What was decided `at` the server's instant, and the state it left behind.
+
+    Everything said about limits derives from it. The costs are what it was asked for,
+    kept so that they can be given back.
+    """
+
+    at: int
+    limits: Limits
+    state: State
+    violated: tuple[str, ...]
+    rate_cost: int
+    quota_cost: int
+
+    @property
+    def admitted(self) -> bool:
+        return not self.violated
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds, rounded up, after which asking once is admitted; 0 when admitted.
+
+        True if nothing else changes meanwhile. A cost that can never fit its policy is
+        refused again then: it is told when that policy is restored in full, 1 at least.
+        """
+        if not self.violated:
+            return 0
+        latest = max(self._free_again(policy) for policy in self.violated)
+        return max(1, _seconds(latest - self.at))
+
+    def _free_again(self, policy: str) -> int:
+        if policy == "day":
+            return self.state.day_ends
+        if policy == "month":
+            return self.state.month_ends
+        if policy == "refusals":
+            return minute_end(self.at)
+        fitting = min(self.rate_cost, self.limits.burst)
+        debt = (fitting - self.limits.burst) * interval(self.limits.rate)
+        return max(self.state.tat, self.at) + debt
+
+    @property
+    def standings(self) -> tuple[Standing, Standing, Standing]:
+        """Rate, day and month, after this decision."""
+        at, state, limits = self.at, self.state, self.limits
+        full_at = max(state.tat, at)
+        left = limits.burst - _rounded_up(full_at - at, interval(limits.rate))
+        day_left = max(0, limits.day - state.day_used)
+        month_left = max(0, limits.month - state.month_used)
+        day_in, month_in = _seconds(state.day_ends - at), _seconds(state.month_ends - at)
+        return (
+            Standing(
+                "rate", limits.rate, 1, limits.burst, left, full_at, _seconds(full_at - at)
+            ),
+            Standing("day", limits.day, 86_400, None, day_left, state.day_ends, day_in),
+            Standing(
+                "month", limits.month, 2_592_000, None, month_left, state.month_ends, month_in
+            ),
+        )
+
+
+def _rounded_up(amount: int, unit: int) -> int:
+    return -(-amount // unit)
+
+
+def _seconds(span: int) -> int:
+    return _rounded_up(span, SECOND)
+
+
+def interval(rate: int) -> int:
+    """Microseconds in which one unit of `rate` (1 to 1,000,000 a second) comes back."""
+    return _rounded_up(SECOND, rate)
+
+
+def minute_end(now: int) -> int:
+    return now - now % MINUTE + MINUTE
+
+
+def day_end(now: int) -> int:
+    """The next 00:00 in Jakarta, which keeps UTC+7 all year."""
+    return now - (now + JAKARTA_OFFSET) % DAY + DAY
+
+
+def month_end(now: int) -> int:
+    """The next 00:00 in Jakarta that begins a month."""
+    here = to_datetime(now + JAKARTA_OFFSET)
+    begins = here.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    # 32 days from the first lie in the next month, whatever its length.
+    following = (begins + timedelta(days=32)).replace(day=1)
+    return from_datetime(following) - JAKARTA_OFFSET
+
+
+def turned(state: State, now: int) -> State:
+    """The state with the windows that have ended fresh.
+
+    A server clock set back leaves them as they are: a later window is neither lost nor
+    counted twice.
+    """
+    if now >= state.day_ends:
+        state = state._replace(day_used=0, day_ends=day_end(now))
+    if now >= state.month_ends:
+        state = state._replace(month_used=0, month_ends=month_end(now))
+    return state
+
+
+def admit(
+    state: State,
+    limits: Limits,
+    now: int,
+    *,
+    rate_cost: int = 1,
+    quota_cost: int = 1,
+    refusals: Refusals = UNREFUSED,
+) -> Decision:
+    """Decides over every policy at once and spends from all of them or from none.
+
+    A window of which nothing is asked (cost 0) cannot refuse. Limits may differ from
+    those of the call before: no more than a whole burst is ever owed, so a rate
+    raised, or a clock set back, is felt at once; a rate lowered starts from what is
+    left of the time owed.
+    """
+    step = interval(limits.rate)
+    capacity = limits.burst * step
+    state = turned(state, now)
+    state = state._replace(tat=min(state.tat, now + capacity))
+    tat = max(state.tat, now) + rate_cost * step
+    day_used = state.day_used + quota_cost
+    month_used = state.month_used + quota_cost
+    this_minute = refusals.ends == minute_end(now)
+    bits = (
+        (RATE if tat - now > capacity else 0)
+        | (DAILY if quota_cost and day_used > limits.day else 0)
+        | (MONTHLY if quota_cost and month_used > limits.month else 0)
+        | (REFUSED if this_minute and refusals.count > REFUSALS_A_MINUTE else 0)
+    )
+    if not bits:
+        state = State(tat, day_used, state.day_ends, month_used, state.month_ends)
+    return Decision(now, limits, state, VIOLATIONS[bits], rate_cost, quota_cost)
+
+
+def give_back(state: State, decision: Decision, now: int) -> Decision:
+    """The standing once the units `decision` spent are returned.
+
+    A window gets its units only while it is still the one charged; the rate gets back
+    no more than is still owed. The answer spent nothing, so it gives back nothing.
+
+    Raises:
+        ValueError: if `decision` refused: it spent nothing, and this would mint units.
+    """
+    if not decision.admitted:
+        msg = "only an admitted decision can be given back"
+        raise ValueError(msg)
+    state = turned(state, now)
+    returned = decision.rate_cost * interval(decision.limits.rate)
+    tat = max(state.tat - returned, min(state.tat, now))
+    same_day = state.day_ends == decision.state.day_ends
+    same_month = state.month_ends == decision.state.month_ends
+    cost = decision.quota_cost
+    state = state._replace(
+        tat=tat,
+        day_used=max(0, state.day_used - cost * same_day),
+        month_used=max(0, state.month_used - cost * same_month),
+    )
+    return Decision(now, decision.limits, state, (), 0, 0)
+
+
+def count_refusal(refusals: Refusals, now: int) -> Refusals:
+    """One more in the minute of `now`; the count of any other minute is forgotten."""
+    ends = minute_end(now)
+    return Refusals(refusals.count + 1 if refusals.ends == ends else 1, ends)

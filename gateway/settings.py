@@ -1,0 +1,113 @@
+"""Settings from the environment, and the numbered secrets in the files they name.
+
+A bad or missing setting is a `BadSetting` whose text is a sentence for a person;
+the command line prints it and ends with exit code 78 (EX_CONFIG of sysexits.h).
+Values are never repeated in it: a DSN holds a password.
+"""
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, PostgresDsn, RedisDsn, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SHORTEST_SECRET = 32
+S = TypeVar("S", bound="GatewaySettings")
+
+
+class BadSetting(Exception):
+    """The text is one sentence saying what to change."""
+
+
+class GatewaySettings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+
+class ServeSettings(GatewaySettings):
+    """What a worker needs. Each DSN logs in as the role named in sql/roles.sql."""
+
+    postgres_dsn: PostgresDsn
+    registry_dsn: PostgresDsn
+    auditor_dsn: PostgresDsn
+    redis_url: RedisDsn
+    pepper_file: Path
+    subject_keys_file: Path
+    host: IPv4Address = IPv4Address("127.0.0.1")
+    port: int = Field(default=8000, ge=1, le=65535)
+    workers: int | None = Field(default=None, ge=1, le=256)
+
+
+class AdminSettings(GatewaySettings):
+    """What the commands that keep institutions, agreements, keys and staff need."""
+
+    admin_dsn: PostgresDsn
+    pepper_file: Path
+    subject_keys_file: Path
+
+
+class OwnerSettings(GatewaySettings):
+    """What `gateway migrate` needs: the role that owns every object."""
+
+    owner_dsn: PostgresDsn
+
+
+def read_settings(kind: type[S]) -> S:
+    """Reads the environment.
+
+    Raises:
+        BadSetting: naming every variable that is missing or bad, without its value.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        complaints = [
+            f"GATEWAY_{str(fault['loc'][0]).upper()} is "
+            + ("missing" if fault["type"] == "missing" else f"bad ({fault['msg']})")
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise BadSetting("; ".join(complaints) + ".") from None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedKeys:
+    """Secrets by number: the newest writes, every one is tried when reading."""
+
+    by_number: Mapping[int, bytes]
+
+    @property
+    def newest(self) -> int:
+        return max(self.by_number)
+
+    @classmethod
+    def read(cls, path: Path, *, setting: str) -> "NumberedKeys":
+        """Reads lines of `number:hex`, each secret of at least 32 bytes.
+
+        Raises:
+            BadSetting: if the file is missing, open to others, or not of that form.
+        """
+        try:
+            mode = path.stat().st_mode
+            lines = path.read_text("ascii").split()
+        except (OSError, UnicodeDecodeError):
+            raise BadSetting(f"{setting} names no readable text file.") from None
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BadSetting(f"{setting} is open to other users; chmod it 0600.")
+        try:
+            numbered = [line.split(":") for line in lines]
+            by_number = {int(number): bytes.fromhex(key) for number, key in numbered}
+        except ValueError:
+            raise BadSetting(f"{setting} must hold lines of number:hex.") from None
+        in_range = all(0 < number < 2**15 for number in by_number)
+        long_enough = all(len(key) >= SHORTEST_SECRET for key in by_number.values())
+        if not (lines and len(by_number) == len(lines) and in_range and long_enough):
+            raise BadSetting(
+                f"{setting} must hold secrets of 32 bytes or more, each under its own "
+                "number from 1 to 32767."
+            )
+        return cls(by_number)

@@ -1,0 +1,132 @@
+"""The words of the contract, each with the number it is stored under.
+
+A number, once used, keeps its meaning for ever: rows written years ago are read
+with this file. Add at the end; never renumber, never reuse.
+"""
+
+from enum import IntEnum, unique
+from typing import Final, NamedTuple, Self
+
+RESIDENT_FIELDS: Final = (
+    "nik",
+    "kk",
+    "name",
+    "birth_place",
+    "birth_date",
+    "sex",
+    "blood_type",
+    "religion",
+    "marital_status",
+    "family_role",
+    "education",
+    "occupation",
+    "mother_name",
+    "father_name",
+    "address",
+    "rt",
+    "rw",
+    "village",
+    "district",
+    "regency",
+    "province",
+    "postal_code",
+)
+FIELD_BIT: Final = {field: 1 << place for place, field in enumerate(RESIDENT_FIELDS)}
+NAME_FIELDS: Final = frozenset({"name", "mother_name", "father_name"})
+GRANTABLE_OPERATIONS: Final = ("verify", "fetch", "batch")
+
+
+class Limits(NamedTuple):
+    """What an agreement allows its institution.
+
+    `rate` calls a second (sustained), `burst` calls at once, `day` and `month` units
+    of quota a calendar day and month of Asia/Jakarta.
+    """
+
+    rate: int
+    burst: int
+    day: int
+    month: int
+
+
+class Word(IntEnum):
+    """A stored number and the word that stands for it outside."""
+
+    word: str
+
+    def __new__(cls, number: int, word: str) -> Self:
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.word = word
+        return member
+
+
+@unique
+class Actor(Word):
+    INSTITUTION = 1, "institution"
+    AUDITOR = 2, "auditor"
+    OPS = 3, "ops"
+    ADMIN = 4, "admin"
+    UNIDENTIFIED = 5, "unidentified"
+
+
+STAFF_ROLES: Final = (Actor.AUDITOR, Actor.OPS, Actor.ADMIN)
+
+
+@unique
+class Operation(Word):
+    """What was asked; listed for readers in docs/audit-log.md."""
+
+    VERIFY = 1, "verify"
+    FETCH = 2, "fetch"
+    ACCOUNT = 3, "account"
+    AUDIT_SEARCH = 20, "audit.search"
+    AUDIT_SUBJECT_SEARCH = 21, "audit.subject-search"
+    AUDIT_ENTRY = 22, "audit.entry"
+    INSTITUTION_CREATE = 40, "institution.create"
+    AGREEMENT_CREATE = 41, "agreement.create"
+    AGREEMENT_CHANGE = 42, "agreement.change"
+    KEY_CREATE = 43, "key.create"
+    KEY_REVOKE = 44, "key.revoke"
+    STAFF_CREATE = 45, "staff.create"
+    STAFF_REVOKE = 46, "staff.revoke"
+
+
+@unique
+class Outcome(Word):
+    MATCHED = 1, "matched"
+    MISMATCHED = 2, "mismatched"
+    DISCLOSED = 3, "disclosed"
+    NOT_FOUND = 4, "not_found"
+    REFUSED = 5, "refused"
+    FAILED = 6, "failed"
+    DONE = 7, "done"
+
+
+CHARGED_OUTCOMES: Final = frozenset(
+    {Outcome.MATCHED, Outcome.MISMATCHED, Outcome.DISCLOSED, Outcome.NOT_FOUND}
+)
+
+
+@unique
+class Reason(Word):
+    """Why there was no plain answer: the slug of the problem that was sent."""
+
+    UNAUTHENTICATED = 1, "unauthenticated"
+    FORBIDDEN = 2, "forbidden"
+    ADDRESS_NOT_ALLOWED = 3, "address-not-allowed"
+    AGREEMENT_INACTIVE = 4, "agreement-inactive"
+    NOT_GRANTED = 5, "not-granted"
+    INVALID_REQUEST = 6, "invalid-request"
+    RESIDENT_NOT_FOUND = 7, "resident-not-found"
+    IDEMPOTENCY_CONFLICT = 8, "idempotency-conflict"
+    QUOTA_EXCEEDED = 9, "quota-exceeded"
+    ABNORMAL_USAGE_DETECTED = 10, "abnormal-usage-detected"
+    TEMPORARY_REDUCED_CAPACITY = 11, "temporary-reduced-capacity"
+    AUDIT_UNAVAILABLE = 12, "audit-unavailable"
+    REGISTRY_UNAVAILABLE = 13, "registry-unavailable"
+    NOT_FOUND = 14, "not-found"
+    METHOD_NOT_ALLOWED = 15, "method-not-allowed"
+    UNSUPPORTED_MEDIA_TYPE = 16, "unsupported-media-type"
+    PAYLOAD_TOO_LARGE = 17, "payload-too-large"
+    INTERNAL_ERROR = 18, "internal-error"

@@ -1,0 +1,46 @@
+-- Who may do what. Run by the owner after every migration (`gateway migrate` does);
+-- running it again changes nothing. Passwords are set by whoever deploys.
+--
+--   gateway_owner     migrations only; owns every object
+--   gateway_hot       a worker's lookups: reads the directory, INSERTs the log
+--   gateway_registry  a worker's questions to the registry view, on whichever server it is
+--   gateway_sealer    reads the log and gives it leaf numbers
+--   gateway_auditor   reads the log
+--   gateway_admin     keeps partners; INSERTs the log, since every change is an entry
+
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['gateway_hot', 'gateway_registry', 'gateway_sealer', 'gateway_auditor', 'gateway_admin'] LOOP
+        IF to_regrole(role) IS NULL THEN
+            EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS', role);
+        END IF;
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON SCHEMA public FROM public;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM public;
+REVOKE ALL ON ALL TABLES IN SCHEMA public, registry FROM gateway_hot, gateway_registry, gateway_sealer, gateway_auditor, gateway_admin;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM gateway_hot, gateway_registry, gateway_sealer, gateway_auditor, gateway_admin;
+
+GRANT USAGE ON SCHEMA public TO gateway_hot, gateway_sealer, gateway_auditor, gateway_admin;
+GRANT USAGE ON SCHEMA registry TO gateway_registry;
+GRANT SELECT ON registry.gateway_residents TO gateway_registry;
+
+-- The directory.
+GRANT SELECT ON directory_version, purposes, institutions, agreements, grants, staff, keys TO gateway_hot, gateway_admin;
+GRANT SELECT ON purposes, institutions, agreements, staff TO gateway_auditor;
+GRANT SELECT (number, id, institution, staff) ON keys TO gateway_auditor;
+GRANT INSERT ON institutions, agreements, grants, staff, keys TO gateway_admin;
+GRANT UPDATE (name) ON institutions TO gateway_admin;
+GRANT UPDATE (from_at, to_at, status, rate, burst, day, month) ON agreements TO gateway_admin;
+GRANT DELETE ON grants TO gateway_admin;
+GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
+
+-- The log: added to and read, never changed.
+GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;
+GRANT SELECT ON batches, entries TO gateway_sealer, gateway_auditor;
+GRANT USAGE ON SEQUENCE worker_numbers TO gateway_hot, gateway_admin;
+GRANT EXECUTE ON FUNCTION create_partitions TO gateway_hot, gateway_sealer;

@@ -1,0 +1,52 @@
+"""What the roles of sql/roles.sql can do to the log: add, read, and nothing else."""
+
+import asyncpg
+import pytest
+
+from tests.conftest import Database
+
+
+@pytest.mark.parametrize("role", ["hot", "admin", "auditor", "sealer", "registry"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET outcome = 2",
+        "UPDATE batches SET entries = 1",
+        "DELETE FROM entries",
+        "DELETE FROM batches",
+        "TRUNCATE entries",
+        "TRUNCATE batches",
+        "ALTER TABLE entries ADD COLUMN forged text",
+        "DROP TABLE entries",
+        "DELETE FROM entries_default",
+    ],
+)
+async def test_no_role_of_the_gateway_can_change_the_log(
+    database: Database, role: str, statement: str
+) -> None:
+    connection = await asyncpg.connect(database.dsn(role))
+    # Without USAGE on the schema the registry role does not even see the table.
+    refusals = (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError)
+    with pytest.raises(refusals):
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def test_the_hot_role_cannot_read_the_log_or_the_registry(
+    database: Database,
+) -> None:
+    connection = await asyncpg.connect(database.dsn("hot"))
+    for table in ("entries", "batches", "registry.residents"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(f"SELECT * FROM {table}")
+    await connection.close()
+
+
+async def test_the_auditor_cannot_read_the_registry_or_key_digests(
+    database: Database,
+) -> None:
+    connection = await asyncpg.connect(database.dsn("auditor"))
+    for query in ("SELECT digest FROM keys", "SELECT * FROM registry.residents"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(query)
+    await connection.close()
