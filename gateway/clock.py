@@ -11,22 +11,35 @@ SECOND = 1_000_000
 JAKARTA_OFFSET = 7 * 3600 * SECOND
 
 
+# Redis has told the time this recently: what PostgreSQL says is not needed.
+REDIS_HOLDS_NS = 5 * 10**9
+
+
 class ServerClock:
     """A server's clock, carried on between its answers by this machine's monotonic one.
 
-    A worker whose wall clock is an hour off still stamps true instants. Every answer
-    of Redis, or of PostgreSQL where Redis has not answered, sets it anew.
+    A worker whose wall clock is an hour off still stamps true instants. Redis tells
+    the time, since it decides on admission; PostgreSQL does where Redis does not.
     """
 
     def __init__(self) -> None:
         self._offset: int | None = None
+        self._redis_told = -REDIS_HOLDS_NS
 
     @property
     def known(self) -> bool:
         return self._offset is not None
 
     def observe(self, instant: int) -> None:
-        self._offset = instant - time.monotonic_ns() // 1000
+        """Redis told the time."""
+        self._redis_told = time.monotonic_ns()
+        self._offset = instant - self._redis_told // 1000
+
+    def observe_postgres(self, instant: int) -> None:
+        """PostgreSQL told the time; heard only where Redis has been silent."""
+        told = time.monotonic_ns()
+        if told - self._redis_told > REDIS_HOLDS_NS:
+            self._offset = instant - told // 1000
 
     def now(self) -> int:
         """The server's instant, in microseconds.
@@ -35,8 +48,7 @@ class ServerClock:
             RuntimeError: before any server has told the time.
         """
         if self._offset is None:
-            msg = "no server has told the time yet"
-            raise RuntimeError(msg)
+            raise RuntimeError("no server has told the time yet")
         return time.monotonic_ns() // 1000 + self._offset
 
 

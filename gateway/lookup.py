@@ -174,12 +174,15 @@ class Lookups:
             async with self.journal.recording(call.access):
                 yield
         except BaseException as error:
-            spent, institution = call.decision, call.access.institution
-            charged = spent is not None and spent.admitted and not _keeps_charge(error)
-            if charged and institution is not None:
-                given_back = await self.limiter.give_back(institution, spent)
-                call.decision = given_back or spent
+            if not _keeps_charge(error):
+                await self._give_back(call)
             raise
+
+    async def _give_back(self, call: Call) -> None:
+        spent, institution = call.decision, call.access.institution
+        if spent is not None and spent.admitted and institution is not None:
+            given_back = await self.limiter.give_back(institution, spent)
+            call.decision = given_back or spent
 
     def _institution(self, call: Call) -> tuple[Key, Institution]:
         now = self.clock.now()
@@ -200,18 +203,18 @@ class Lookups:
         now = self.clock.now()
         agreement = applicable(institution.agreements, now)
         try:
-            if agreement is None:
-                raise AgreementInactive
             grant = permit(
                 agreement,
                 at=now,
                 purpose=question.purpose,
-                operation=operation,
+                operations=(operation,),
                 fields=question.fields,
             )
         except (AgreementInactive, NotGranted):
             await self._count_refusal(institution.id, key)
             raise
+        if agreement is None:
+            raise AgreementInactive
         return Permitted(institution.id, key, agreement, grant, question, question.nik)
 
     def _note(self, access: Access, question: Question) -> None:

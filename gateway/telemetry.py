@@ -46,6 +46,12 @@ BACKGROUND_FAILURES = Counter(
 FLOOD_ENTRIES = Counter(
     "gateway_flood_refusals", "Refusals entered together with their count.", ["reason"]
 )
+UP = Gauge(
+    "gateway_dependency_up",
+    "1 where every worker's last probe was answered well.",
+    ["dependency"],
+    multiprocess_mode="livemin",
+)
 DIRECTORY_AGE = Gauge(
     "gateway_directory_age_seconds",
     "Since a worker last knew its directory to be current (the oldest worker).",

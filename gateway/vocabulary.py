@@ -60,6 +60,15 @@ class Word(IntEnum):
         member.word = word
         return member
 
+    @classmethod
+    def numbered(cls, number: int) -> Self:
+        """The member a row's number stands for."""
+        return next(member for member in cls if member.value == number)
+
+    @classmethod
+    def worded(cls, word: str) -> Self | None:
+        return next((member for member in cls if member.word == word), None)
+
 
 @unique
 class Actor(Word):

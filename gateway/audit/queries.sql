@@ -2,10 +2,6 @@
 -- Which number does this worker put into its batches? Once a start; no index.
 SELECT nextval('worker_numbers')::integer;
 
--- name: server_instant
--- What time is it? Asked only where Redis has not told; microseconds since 1970.
-SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-
 -- name: append
 -- Makes one flush durable: its batch and its entries in one statement, so that one
 -- round trip carries begin, both inserts and commit.
@@ -26,3 +22,38 @@ SELECT $1, * FROM unnest(
 -- name: create_partitions
 -- Are there partitions for the days ahead? Makes those that are missing.
 SELECT create_partitions(7);
+
+-- name: extent
+-- From when to when does the log reach? By the primary keys of the outermost partitions.
+SELECT min(batch) AS oldest, max(batch) AS newest FROM batches;
+
+-- name: entry_at
+-- Which entry has this place? By entries_by_place, in the partitions around $3.
+SELECT
+    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
+    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.reason, e.reference, e.operator, e.count, e.replay_of
+FROM entries AS e
+LEFT JOIN keys AS k ON k.number = e.key
+LEFT JOIN purposes AS p ON p.number = e.purpose
+WHERE e.batch = $1 AND e.position = $2
+    AND e.at > $3::timestamptz - interval '1 minute' AND e.at <= $3::timestamptz + interval '2 milliseconds';
+
+-- name: page
+-- The newest entries below a place in (at, batch, position) and within a span that match
+-- what is given. One institution or subject: by their indexes. Else by entries_by_place,
+-- which is why the span is widened step by step.
+SELECT
+    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
+    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.reason, e.reference, e.operator, e.count, e.replay_of
+FROM (
+    SELECT * FROM entries
+    WHERE at >= $1 AND at < $2 AND (at, batch, position) < ($3, $4, $5)
+    /* and what is asked for */
+    ORDER BY at DESC, batch DESC, position DESC
+    LIMIT $6
+) AS e
+LEFT JOIN keys AS k ON k.number = e.key
+LEFT JOIN purposes AS p ON p.number = e.purpose
+ORDER BY e.at DESC, e.batch DESC, e.position DESC;

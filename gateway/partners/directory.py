@@ -239,7 +239,7 @@ class Directory:
                 state = await connection.fetchrow(_SQL["directory_state"])
             if state is None:
                 raise asyncpg.InterfaceError("the directory has no version")
-            self._clock.observe(from_datetime(state["at"]))
+            self._clock.observe_postgres(from_datetime(state["at"]))
             started = from_datetime(state["server_started"])
             snapshot = self._still_good(started, state["version"])
             if state["version"] > snapshot.version:

@@ -13,7 +13,7 @@
 --                  admit: bits of the policies violated, then the five of the state
 --                  give back: the five of the state      refuse: the minute's count
 --
--- {i:N} is a hash of the state; {i:N}:refused:K a hash of count and ends. The first
+-- {i:N} is a hash of the state; {i:N}:refused:K a hash of collected and ends. The first
 -- line has the server refuse the whole flush, not half of it, where it cannot write.
 
 local ADMIT, GIVE_BACK = 0, 1
@@ -112,7 +112,7 @@ local function answer(state)
 end
 
 local function refusals_of(key)
-  local kept = redis.call('HMGET', key, 'count', 'ends')
+  local kept = redis.call('HMGET', key, 'collected', 'ends')
   return tonumber(kept[2] or 0) == minute_end() and tonumber(kept[1]) or 0
 end
 
@@ -159,7 +159,7 @@ end
 local function refuse()
   local key, ends = next_key(), minute_end()
   local count = refusals_of(key) + 1
-  redis.call('HSET', key, 'count', count, 'ends', ends)
+  redis.call('HSET', key, 'collected', count, 'ends', ends)
   redis.call('PEXPIREAT', key, ceil(ends / 1000))
   reply[#reply + 1] = count
 end

@@ -37,9 +37,9 @@ class State(NamedTuple):
 
 
 class Refusals(NamedTuple):
-    """How many refusals that name a subject one key collected in the minute to `ends`."""
+    """What one key `collected` of refusals that name a subject in the minute to `ends`."""
 
-    count: int
+    collected: int
     ends: int
 
 
@@ -93,6 +93,18 @@ class Decision(NamedTuple):
         latest = max(self._free_again(policy) for policy in self.violated)
         return max(1, _seconds(latest - self.at))
 
+    @property
+    def returnable(self) -> tuple[int, int]:
+        """What giving it back returns: microseconds of rate and units of quota.
+
+        Raises:
+            ValueError: if it refused: it spent nothing, and this would mint units.
+        """
+        if self.violated:
+            msg = "only an admitted decision can be given back"
+            raise ValueError(msg)
+        return self.rate_cost * interval(self.limits.rate), self.quota_cost
+
     def _free_again(self, policy: str) -> int:
         if policy == "day":
             return self.state.day_ends
@@ -107,21 +119,30 @@ class Decision(NamedTuple):
     @property
     def standings(self) -> tuple[Standing, Standing, Standing]:
         """Rate, day and month, after this decision."""
-        at, state, limits = self.at, self.state, self.limits
-        full_at = max(state.tat, at)
-        left = limits.burst - _rounded_up(full_at - at, interval(limits.rate))
-        day_left = max(0, limits.day - state.day_used)
-        month_left = max(0, limits.month - state.month_used)
-        day_in, month_in = _seconds(state.day_ends - at), _seconds(state.month_ends - at)
+        state, limits = self.state, self.limits
+        full_at = max(state.tat, self.at)
+        owed = _rounded_up(full_at - self.at, interval(limits.rate))
         return (
-            Standing(
-                "rate", limits.rate, 1, limits.burst, left, full_at, _seconds(full_at - at)
+            self._standing("rate", 1, limits.rate, limits.burst - owed, full_at),
+            self._standing(
+                "day", 86_400, limits.day, limits.day - state.day_used, state.day_ends
             ),
-            Standing("day", limits.day, 86_400, None, day_left, state.day_ends, day_in),
-            Standing(
-                "month", limits.month, 2_592_000, None, month_left, state.month_ends, month_in
+            self._standing(
+                "month",
+                2_592_000,
+                limits.month,
+                limits.month - state.month_used,
+                state.month_ends,
             ),
         )
+
+    def _standing(
+        self, policy: str, window_s: int, quota: int, left: int, resets_at: int
+    ) -> Standing:
+        burst = self.limits.burst if policy == "rate" else None
+        # Below zero where a limit was lowered under what is already used.
+        remaining, resets_in = max(0, left), _seconds(resets_at - self.at)
+        return Standing(policy, quota, window_s, burst, remaining, resets_at, resets_in)
 
 
 def _rounded_up(amount: int, unit: int) -> int:
@@ -196,7 +217,7 @@ def admit(
         (RATE if tat - now > capacity else 0)
         | (DAILY if quota_cost and day_used > limits.day else 0)
         | (MONTHLY if quota_cost and month_used > limits.month else 0)
-        | (REFUSED if this_minute and refusals.count > REFUSALS_A_MINUTE else 0)
+        | (REFUSED if this_minute and refusals.collected > REFUSALS_A_MINUTE else 0)
     )
     if not bits:
         state = State(tat, day_used, state.day_ends, month_used, state.month_ends)
@@ -210,21 +231,17 @@ def give_back(state: State, decision: Decision, now: int) -> Decision:
     no more than is still owed. The answer spent nothing, so it gives back nothing.
 
     Raises:
-        ValueError: if `decision` refused: it spent nothing, and this would mint units.
+        ValueError: if `decision` refused.
     """
-    if not decision.admitted:
-        msg = "only an admitted decision can be given back"
-        raise ValueError(msg)
+    returned, units = decision.returnable
     state = turned(state, now)
-    returned = decision.rate_cost * interval(decision.limits.rate)
     tat = max(state.tat - returned, min(state.tat, now))
     same_day = state.day_ends == decision.state.day_ends
     same_month = state.month_ends == decision.state.month_ends
-    cost = decision.quota_cost
     state = state._replace(
         tat=tat,
-        day_used=max(0, state.day_used - cost * same_day),
-        month_used=max(0, state.month_used - cost * same_month),
+        day_used=max(0, state.day_used - units * same_day),
+        month_used=max(0, state.month_used - units * same_month),
     )
     return Decision(now, decision.limits, state, (), 0, 0)
 
@@ -232,4 +249,4 @@ def give_back(state: State, decision: Decision, now: int) -> Decision:
 def count_refusal(refusals: Refusals, now: int) -> Refusals:
     """One more in the minute of `now`; the count of any other minute is forgotten."""
     ends = minute_end(now)
-    return Refusals(refusals.count + 1 if refusals.ends == ends else 1, ends)
+    return Refusals(refusals.collected + 1 if refusals.ends == ends else 1, ends)

@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -17,7 +17,7 @@ from gateway import telemetry
 from gateway.clock import ServerClock
 from gateway.gathering import Gatherer, Unanswered
 from gateway.problems import ReducedCapacity
-from gateway.quota.limit import VIOLATIONS, Decision, State, interval
+from gateway.quota.limit import VIOLATIONS, Decision, State
 from gateway.vocabulary import Limits
 
 MOST: Final = 512
@@ -59,9 +59,8 @@ def to_admit(
 
 
 def to_give_back(institution: int, decision: Decision) -> Ask:
-    returned = decision.rate_cost * interval(decision.limits.rate)
     state = decision.state
-    numbers = (returned, decision.quota_cost, state.day_ends, state.month_ends)
+    numbers = (*decision.returnable, state.day_ends, state.month_ends)
     return Ask((state_key(institution),), (GIVE_BACK, *numbers), 5)
 
 
@@ -129,9 +128,7 @@ class Limiter:
             at, limits, State(*state), VIOLATIONS[violated], rate_cost, quota_cost
         )
 
-    async def give_back(
-        self, institution: int, decision: Decision
-    ) -> Decision | None:
+    async def give_back(self, institution: int, decision: Decision) -> Decision | None:
         """Returns what an admitted call spent, once, and tells the new standing.
 
         None if Redis did not answer: the units stay spent until their window turns.
@@ -140,11 +137,9 @@ class Limiter:
         Raises:
             ValueError: if `decision` refused.
         """
-        if not decision.admitted:
-            msg = "only an admitted decision can be given back"
-            raise ValueError(msg)
+        ask = to_give_back(institution, decision)
         try:
-            at, *state = await self._answer(to_give_back(institution, decision))
+            at, *state = await self._answer(ask)
         except ReducedCapacity:
             UNRETURNED.inc()
             return None
@@ -181,8 +176,8 @@ class Limiter:
         self._clock.observe(reply[0])
         return decode(asks, reply)
 
-    async def _run(self, arguments: list[str | int | bytes]) -> Any:
-        call = self._redis.execute_command
+    async def _run(self, arguments: list[str | int | bytes]) -> list[int]:
+        call: Callable[..., Awaitable[list[int]]] = self._redis.execute_command
         try:
             return await call("EVALSHA", self._sha, *arguments)
         except NoScriptError:

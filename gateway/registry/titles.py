@@ -1,7 +1,7 @@
 """Titles written around Indonesian names, and how they are told from the name.
 
-The population registry prints titles abbreviated, and only if the resident asks
-(Permendagri 73/2022, article 5), so either side of a comparison may carry them.
+The population registry may hold titles, abbreviated (Permendagri 73/2022, article 5),
+so either side of a comparison can carry them.
 """
 
 import re

@@ -1,8 +1,9 @@
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from gateway.registry.matching import matches, normalised_name
 from gateway.registry.resident import Resident
 from gateway.vocabulary import NAME_FIELDS, RESIDENT_FIELDS
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 words = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ'", min_size=1, max_size=9)
 names = st.lists(words, min_size=1, max_size=4).map(" ".join)

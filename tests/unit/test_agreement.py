@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+
 from gateway.partners.agreement import (
     Agreement,
     Grant,

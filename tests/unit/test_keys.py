@@ -1,4 +1,5 @@
 import pytest
+
 from gateway.partners.keys import (
     ALPHABET,
     Environment,

@@ -1,4 +1,5 @@
 import pytest
+
 from gateway.registry.matching import matches, normalised_name
 from gateway.registry.resident import Resident
 

@@ -1,6 +1,7 @@
 from datetime import date
 
 import pytest
+
 from gateway.registry.resident import Resident, is_nik, nik_stem
 from gateway.vocabulary import RESIDENT_FIELDS
 

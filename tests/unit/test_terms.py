@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from gateway.partners import terms
 from gateway.problems import Fault, NotFound
 from gateway.vocabulary import Actor, Limits

@@ -1,0 +1,209 @@
+"""The composition root: opens, builds, mounts, closes. One application a worker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from litestar import Litestar, Response
+from litestar.exceptions import HTTPException
+
+from gateway import telemetry
+from gateway.audit.batch import SQL as AUDIT_SQL
+from gateway.audit.inspection import Cursors, Inspection
+from gateway.audit.journal import CONNECT_SECONDS, Journal
+from gateway.audit.subject import SubjectKeys
+from gateway.clock import ServerClock
+from gateway.edge import auditing, explanations, health, lookups, openapi, rendering
+from gateway.edge.caller import MOST_BODY, HttpRequest, Services
+from gateway.edge.health import Health
+from gateway.edge.other_methods import refuse_other_methods
+from gateway.lookup import Lookups
+from gateway.partners.directory import Directory
+from gateway.postgres import Link, Pool, pool
+from gateway.problems import InternalError, MethodNotAllowed, NotFound, Problem
+from gateway.quota.limiter import Limiter
+from gateway.redis import open_redis
+from gateway.registry.residents import Residents
+from gateway.settings import NumberedKeys, ServeSettings, read_settings
+from gateway.tasks import keep_running
+from gateway.vocabulary import Operation
+
+log = structlog.get_logger()
+
+FIRST_REFRESH_SECONDS = 3.0
+PARTITION_SECONDS = 3600.0
+_NO_ROUTE = {404: NotFound, 405: MethodNotAllowed}
+
+
+class Worker:
+    """What one worker holds open."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.peppers = NumberedKeys.read(
+            settings.pepper_file, setting="GATEWAY_PEPPER_FILE"
+        )
+        self.subjects = SubjectKeys(
+            NumberedKeys.read(
+                settings.subject_keys_file, setting="GATEWAY_SUBJECT_KEYS_FILE"
+            )
+        )
+        self.clock = ServerClock()
+        self._hot = str(settings.postgres_dsn)
+        self._registry = str(settings.registry_dsn)
+        self.redis = open_redis(str(settings.redis_url))
+        self.auditor: Pool = pool(
+            str(settings.auditor_dsn), name="auditor", size=4, statement_seconds=30
+        )
+        self.links: list[Link] = []
+
+    def hot(self, name: str, *, connect_seconds: float = 2.0) -> Link:
+        return self._link(self._hot, name, connect_seconds)
+
+    def registry(self, name: str) -> Link:
+        return self._link(self._registry, name, 1.0)
+
+    def _link(self, dsn: str, name: str, connect_seconds: float) -> Link:
+        # No statement timeout: the server's own would end a COMMIT that waits for a
+        # standby and report success. Our deadlines drop the connection instead.
+        link = Link(
+            dsn, name=name, statement_seconds=0, connect_seconds=connect_seconds
+        )
+        self.links.append(link)
+        return link
+
+    async def keep_partitions(self, link: Link) -> None:
+        """For ever: partitions for the days ahead are there long before they are due."""
+        while True:
+            async with link.connection() as connection:
+                await connection.execute(AUDIT_SQL["create_partitions"])
+            await asyncio.sleep(PARTITION_SECONDS)
+
+
+def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
+    directory = Directory(
+        worker.hot("directory"), worker.hot("listener"), worker.peppers, worker.clock
+    )
+    journal = Journal(
+        [worker.hot("journal", connect_seconds=CONNECT_SECONDS)],
+        peppers=worker.peppers,
+        clock=worker.clock,
+        tasks=tasks,
+    )
+    return Services(
+        lookups=Lookups(
+            directory=directory,
+            limiter=Limiter(worker.redis, clock=worker.clock, tasks=tasks),
+            residents=Residents([worker.registry("lookups")], tasks=tasks),
+            journal=journal,
+            subjects=worker.subjects,
+            clock=worker.clock,
+        ),
+        journal=journal,
+        directory=directory,
+        inspection=Inspection(worker.auditor),
+        cursors=Cursors(worker.peppers),
+        clock=worker.clock,
+        health=Health(
+            log=worker.hot("health"),
+            registry=worker.registry("health"),
+            redis=worker.redis,
+            clock=worker.clock,
+        ),
+    )
+
+
+@asynccontextmanager
+async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]:
+    """From the first connection to the last: the life of a worker."""
+    worker = Worker(settings)
+    async with worker.auditor, asyncio.TaskGroup() as tasks:
+        held = build(worker, tasks)
+        app.state["services"] = held
+        await _know_the_directory(held)
+        beside: dict[str, Callable[[], Awaitable[None]]] = {
+            "directory": held.directory.watch,
+            "floods": held.journal.write_floods,
+            "health": held.health.watch,
+            "partitions": lambda: worker.keep_partitions(partitions),
+        }
+        partitions = worker.hot("partitions")
+        background = [
+            tasks.create_task(keep_running(name, work)) for name, work in beside.items()
+        ]
+        yield
+        for task in background:
+            task.cancel()
+        await held.journal.drain_floods()
+    for link in worker.links:
+        link.drop()
+    await worker.redis.aclose()
+
+
+async def _know_the_directory(held: Services) -> None:
+    """Tries to begin with a directory; without one calls are answered 503 until then."""
+    try:
+        async with asyncio.timeout(FIRST_REFRESH_SECONDS):
+            await held.directory.refresh()
+    except Exception as error:  # noqa: BLE001 - the watch tries again, for ever
+        log.warning("started_without_directory", error=type(error).__name__)
+
+
+def outside_routes(_: HttpRequest, error: Exception) -> Response[bytes]:
+    """What never reached an audited route: no such path, or our own fault."""
+    problem: Problem = InternalError()
+    if isinstance(error, HTTPException):
+        if error.status_code == 405:  # noqa: PLR2004 - HTTP status
+            allowed = (error.headers or {}).get("Allow", "GET")
+            problem = MethodNotAllowed(tuple(allowed.split(", ")))
+        elif error.status_code < 500:  # noqa: PLR2004 - HTTP status
+            problem = NotFound()
+    else:
+        log.error("unforeseen_error", error=type(error).__name__)
+    return rendering.problem(problem)
+
+
+def create_app(settings: ServeSettings | None = None) -> Litestar:
+    """The ASGI application. Without `settings` they are read from the environment.
+
+    Raises:
+        BadSetting: for a missing or bad setting or secret.
+    """
+    settings = settings or read_settings(ServeSettings)
+    telemetry.configure_logging()
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with running(app, settings):
+            yield
+
+    return Litestar(
+        route_handlers=[
+            lookups.verify,
+            lookups.fetch,
+            lookups.account,
+            auditing.search,
+            auditing.search_subject,
+            auditing.one_entry,
+            refuse_other_methods("/v1/verify", Operation.VERIFY, ("POST",)),
+            refuse_other_methods("/v1/fetch", Operation.FETCH, ("POST",)),
+            refuse_other_methods("/v1/account", Operation.ACCOUNT, ("GET",)),
+            refuse_other_methods("/audit/entries", Operation.AUDIT_SEARCH, ("GET",)),
+            refuse_other_methods(
+                "/audit/subject-searches", Operation.AUDIT_SUBJECT_SEARCH, ("POST",)
+            ),
+            refuse_other_methods(
+                "/audit/entries/{access_id:str}", Operation.AUDIT_ENTRY, ("GET",)
+            ),
+            health.live,
+            health.ready,
+            health.metrics,
+            explanations.explain,
+            openapi.document,
+        ],
+        lifespan=[lifespan],
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=MOST_BODY,
+        exception_handlers={HTTPException: outside_routes, Exception: outside_routes},
+    )

@@ -1,0 +1,224 @@
+"""What auditors ask of the log: pages of entries, newest first, and single ones."""
+
+import base64
+import binascii
+import hmac
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from gateway.audit.entry import (
+    Entry,
+    KeyName,
+    Place,
+    PurposeName,
+    batch_instant,
+    canonical,
+    line,
+    place_of,
+)
+from gateway.audit.subject import Subject
+from gateway.clock import SECOND, from_datetime, to_datetime
+from gateway.postgres import Pool, queries
+from gateway.settings import NumberedKeys
+from gateway.vocabulary import Actor, Operation, Outcome, Reason
+
+SQL = queries("gateway.audit")
+MOST_A_PAGE: Final = 1000
+_CONDITIONS: Final = "/* and what is asked for */"
+# Without an index for the question, this much time is searched first, then more.
+_FIRST_SPAN: Final = 60 * SECOND
+_WIDER: Final = 8
+_SPAN_LIMIT: Final = 2**63 - 1
+
+
+class Mark(NamedTuple):
+    """A place in the order of pages: only entries below it follow."""
+
+    at: int
+    batch: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """What entries are asked for; None is anything. Instants in microseconds."""
+
+    from_at: int | None = None
+    to_at: int | None = None
+    institution: int | None = None
+    key: int | None = None
+    operation: Operation | None = None
+    outcome: Outcome | None = None
+    actor: Actor | None = None
+    subjects: Sequence[Subject] | None = None
+
+    @property
+    def indexed(self) -> bool:
+        return self.institution is not None or self.subjects is not None
+
+    def conditions(self, first: int) -> tuple[str, list[object]]:
+        """SQL, and its arguments, of which the first is `$first`."""
+        equal = {
+            "institution": self.institution,
+            "key": self.key,
+            "operation": self.operation,
+            "outcome": self.outcome,
+            "actor": self.actor,
+        }
+        given = {column: value for column, value in equal.items() if value is not None}
+        terms = [f"AND {column} = ${first + n}" for n, column in enumerate(given)]
+        arguments: list[object] = list(given.values())
+        if self.subjects is not None:
+            heads, tails = first + len(arguments), first + len(arguments) + 1
+            terms.append(
+                f"AND subject_head = ANY(${heads}::bigint[])"
+                f" AND subject_tail = ANY(${tails}::bigint[])"
+            )
+            arguments.append([subject.head for subject in self.subjects])
+            arguments.append([subject.tail for subject in self.subjects])
+        return " ".join(terms), arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines with their leaf indexes (None until sealed), and where the next begins."""
+
+    entries: list[tuple[bytes, int | None]]
+    next: Mark | None
+
+
+class Inspection:
+    """The log, read by the auditor's role."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def entry(self, access_id: str) -> tuple[bytes, int | None] | None:
+        """The line with this access_id and its leaf index, if there is one."""
+        place = place_of(access_id)
+        if place is None:
+            return None
+        around = to_datetime(batch_instant(place.batch))
+        row = await self._pool.fetchrow(SQL["entry_at"], *place, around)
+        return None if row is None else (_line(row), None)
+
+    async def page(self, criteria: Criteria, below: Mark | None, limit: int) -> Page:
+        """At most `limit` entries, newest first, and the mark for the page after it."""
+        async with self._pool.acquire() as connection:
+            oldest, ends = await self._extent(connection, criteria)
+            if below is not None:
+                ends = min(ends, below.at + 1)
+            span = _SPAN_LIMIT if criteria.indexed else _FIRST_SPAN
+            rows: list[asyncpg.Record] = []
+            while ends > oldest and len(rows) <= limit:
+                starts = max(oldest, ends - span)
+                rows += await self._rows(
+                    connection, criteria, (starts, ends), below, limit + 1 - len(rows)
+                )
+                ends, span = starts, span * _WIDER
+        kept = rows[:limit]
+        more = len(rows) > limit
+        return Page(
+            [(_line(row), None) for row in kept], _mark(kept[-1]) if more else None
+        )
+
+    async def _rows(
+        self,
+        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]",
+        criteria: Criteria,
+        span: tuple[int, int],
+        below: Mark | None,
+        limit: int,
+    ) -> list[asyncpg.Record]:
+        terms, arguments = criteria.conditions(first=7)
+        mark = below or Mark(span[1], 0, 0)
+        return await connection.fetch(
+            SQL["page"].replace(_CONDITIONS, terms),
+            to_datetime(span[0]),
+            to_datetime(span[1]),
+            to_datetime(mark.at),
+            mark.batch,
+            mark.position,
+            limit,
+            *arguments,
+        )
+
+    @staticmethod
+    async def _extent(
+        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]",
+        criteria: Criteria,
+    ) -> tuple[int, int]:
+        """The span, end exclusive, in which anything asked for can lie."""
+        row = await connection.fetchrow(SQL["extent"])
+        if row is None or row["oldest"] is None:
+            return 0, 0
+        # The schema holds every entry within this of its batch.
+        oldest = batch_instant(row["oldest"]) - 60 * SECOND
+        newest = batch_instant(row["newest"]) + SECOND
+        return (
+            max(oldest, criteria.from_at or oldest),
+            min(newest, criteria.to_at or newest),
+        )
+
+
+def _mark(row: asyncpg.Record) -> Mark:
+    return Mark(from_datetime(row["at"]), row["batch"], row["position"])
+
+
+def _line(row: asyncpg.Record) -> bytes:
+    return line(read_entry(row), Place(row["batch"], row["position"]))
+
+
+def read_entry(row: asyncpg.Record) -> Entry:
+    """The entry a row holds; its line is the one that was hashed when it was written."""
+    head, key, purpose = row["subject_head"], row["key"], row["purpose"]
+    reason, operation, address = row["reason"], row["operation"], row["address"]
+    return Entry(
+        at=from_datetime(row["at"]),
+        actor=Actor.numbered(row["actor"]),
+        outcome=Outcome.numbered(row["outcome"]),
+        address=None if address is None else canonical(address),
+        operation=None if operation is None else Operation.numbered(operation),
+        institution=row["institution"],
+        key=None if key is None else KeyName(key, row["key_id"]),
+        purpose=None if purpose is None else PurposeName(purpose, row["purpose_name"]),
+        fields=row["fields"],
+        subject=None
+        if head is None
+        else Subject(head, row["subject_tail"], row["subject_key"]),
+        reason=None if reason is None else Reason.numbered(reason),
+        reference=row["reference"],
+        operator=row["operator"],
+        count=row["count"] or 1,
+        replay_of=row["replay_of"],
+    )
+
+
+class Cursors:
+    """Marks as opaque texts that only the gateway can make, for one question only."""
+
+    def __init__(self, peppers: NumberedKeys) -> None:
+        self._key = hmac.digest(peppers.by_number[peppers.newest], b"cursor", sha256)
+
+    def seal(self, mark: Mark, question: str) -> str:
+        packed = struct.pack(">qqh", *mark)
+        return base64.urlsafe_b64encode(self._tag(packed, question) + packed).decode()
+
+    def open(self, cursor: str, question: str) -> Mark | None:
+        """The mark, or None for a text that was not sealed for this question."""
+        try:
+            text = base64.b64decode(cursor, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        tag, packed = text[:16], text[16:]
+        if not hmac.compare_digest(tag, self._tag(packed, question)):
+            return None
+        return Mark(*struct.unpack(">qqh", packed))
+
+    def _tag(self, packed: bytes, question: str) -> bytes:
+        return hmac.digest(self._key, packed + question.encode(), sha256)[:16]

@@ -1,0 +1,146 @@
+"""From an HTTP request to a call, and back: what every audited route shares."""
+
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from gateway import telemetry
+from gateway.audit.access import Access
+from gateway.audit.entry import parse_address
+from gateway.audit.inspection import Cursors, Inspection
+from gateway.audit.journal import Journal
+from gateway.clock import ServerClock
+from gateway.edge import rendering
+from gateway.edge.health import Health
+from gateway.lookup import Lookups
+from gateway.partners.directory import Directory
+from gateway.problems import (
+    InternalError,
+    PayloadTooLarge,
+    Problem,
+    UnsupportedMediaType,
+)
+from gateway.quota.limit import Decision
+from gateway.vocabulary import Operation
+
+log = structlog.get_logger()
+
+HttpRequest = Request[Any, Any, Any]
+MOST_BODY: Final = 16 * 1024
+_TOO_LARGE: Final = 413
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes of one worker work with; made by gateway/app.py."""
+
+    lookups: Lookups
+    journal: Journal
+    directory: Directory
+    inspection: Inspection
+    cursors: Cursors
+    clock: ServerClock
+    health: Health
+
+
+def services(request: HttpRequest) -> Services:
+    held = request.app.state["services"]
+    if not isinstance(held, Services):
+        raise TypeError("the application has no services")
+    return held
+
+
+def begin(request: HttpRequest, operation: Operation) -> Access:
+    client = request.scope["client"]
+    return Access(operation, parse_address(client[0]) if client else None)
+
+
+def credential(request: HttpRequest) -> str | None:
+    """The text after `Bearer`, if there is exactly one such header (RFC 6750 §2.1)."""
+    values = [v for name, v in request.scope["headers"] if name == b"authorization"]
+    if len(values) != 1:
+        return None
+    scheme, _, text = values[0].decode("latin-1").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
+
+
+async def read_json_body(request: HttpRequest) -> bytes:
+    """The body, if it is declared as JSON and no longer than the route reads.
+
+    Raises:
+        UnsupportedMediaType, PayloadTooLarge: in that order.
+    """
+    declared = request.headers.get("content-type", "")
+    kind, _, parameters = declared.partition(";")
+    charset = parameters.replace(" ", "").replace('"', "").lower()
+    if kind.strip().lower() != "application/json" or charset not in {
+        "",
+        "charset=utf-8",
+    }:
+        raise UnsupportedMediaType
+    try:
+        return await request.body()
+    except HTTPException as error:
+        if error.status_code == _TOO_LARGE:
+            raise PayloadTooLarge from None
+        raise
+
+
+async def respond(
+    access: Access,
+    work: Callable[[], Awaitable[Response[bytes]]],
+    decision: Callable[[], Decision | None] = lambda: None,
+) -> Response[bytes]:
+    """Runs an audited call and makes a problem of whatever it raises.
+
+    Its entry is durable by then: `work` is wrapped in the journal's recording.
+    """
+    began = time.perf_counter()
+    try:
+        response = await work()
+        reason = access.reason
+    except Problem as error:
+        response = rendering.problem(
+            error, access_id=access.access_id, decision=decision()
+        )
+        reason = error.reason
+    except Exception as error:  # noqa: BLE001 - the last line before the server
+        _tell(error)
+        response = rendering.problem(
+            InternalError(), access_id=access.access_id, decision=decision()
+        )
+        reason = InternalError.reason
+    seconds = time.perf_counter() - began
+    outcome = access.outcome.word if access.outcome else "none"
+    told = reason.word if reason else ""
+    telemetry.CALLS.labels(access.operation.word, outcome, told).inc()
+    telemetry.CALL_SECONDS.labels(access.operation.word).observe(seconds)
+    log.info(
+        "call",
+        operation=access.operation.word,
+        status=response.status_code,
+        outcome=outcome,
+        reason=told or None,
+        institution=access.institution,
+        key=access.key and access.key.id,
+        access_id=access.access_id,
+        ms=round(seconds * 1000, 2),
+    )
+    return response
+
+
+def _tell(error: Exception) -> None:
+    # Where it broke, but not the error's text: that may quote what was asked.
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    log.error(
+        "unforeseen_error",
+        error=type(error).__name__,
+        file=where.filename.rpartition("/")[2],
+        line=where.lineno,
+    )

@@ -1,0 +1,110 @@
+"""Whether this worker lives, whether it is ready, and its metrics."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from litestar import Request, Response, get
+from prometheus_client import REGISTRY as OF_THIS_PROCESS
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics import exposition
+from redis.asyncio import Redis
+
+from gateway import telemetry
+from gateway.clock import SECOND, ServerClock
+from gateway.postgres import Link
+from gateway.registry.residents import SQL as REGISTRY_SQL
+
+PROBE_SECONDS: Final = 0.4
+# Two missed probes and their deadlines stay within the 2 s the contract promises.
+STALE_SECONDS: Final = 1.5
+DEADLINE: Final = 0.8
+
+
+class Health:
+    """Probes what a worker depends on, about twice a second, off the calls' path.
+
+    Ready needs PostgreSQL (writable) and the registry; without Redis it is degraded.
+    """
+
+    def __init__(
+        self, *, log: Link, registry: Link, redis: Redis, clock: ServerClock
+    ) -> None:
+        self._log = log
+        self._registry = registry
+        self._redis = redis
+        self._clock = clock
+        self._well_at = dict.fromkeys(("postgres", "registry", "redis"), -STALE_SECONDS)
+
+    def degraded(self) -> list[str]:
+        """What has not answered well lately, by name."""
+        now = time.monotonic()
+        return [name for name, at in self._well_at.items() if now - at > STALE_SECONDS]
+
+    @staticmethod
+    def ready(degraded: list[str]) -> bool:
+        return not {"postgres", "registry"}.intersection(degraded)
+
+    async def watch(self) -> None:
+        """For ever: probes side by side, so that one that hangs hides no other."""
+        async with asyncio.TaskGroup() as probes:
+            probes.create_task(self._keep("postgres", self._ask_postgres))
+            probes.create_task(self._keep("registry", self._ask_registry))
+            probes.create_task(self._keep("redis", self._ask_redis))
+
+    async def _keep(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    await ask()
+                self._well_at[name] = time.monotonic()
+                telemetry.UP.labels(name).set(1)
+            except Exception:  # noqa: BLE001 - any failure means: not well
+                telemetry.UP.labels(name).set(0)
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def _ask_postgres(self) -> None:
+        async with self._log.connection() as connection:
+            read_only = await connection.fetchval("SHOW transaction_read_only")
+        if read_only == "on":
+            raise ConnectionError("PostgreSQL takes no writes")
+
+    async def _ask_registry(self) -> None:
+        async with self._registry.connection() as connection:
+            await connection.fetchval(REGISTRY_SQL["answers"])
+
+    async def _ask_redis(self) -> None:
+        seconds, micros = await self._redis.time()
+        self._clock.observe(seconds * SECOND + micros)
+
+
+@get("/health/live", include_in_schema=False)
+async def live() -> dict[str, bool]:
+    return {"live": True}
+
+
+@get("/health/ready", include_in_schema=False)
+async def ready(
+    request: Request[Any, Any, Any],
+) -> Response[dict[str, object]]:
+    health: Health = request.app.state["services"].health
+    degraded = health.degraded()
+    is_ready = health.ready(degraded)
+    return Response(
+        {"ready": is_ready, "degraded": degraded}, status_code=200 if is_ready else 503
+    )
+
+
+@get("/metrics", include_in_schema=False, sync_to_thread=False)
+def metrics() -> Response[bytes]:
+    """OpenMetrics of all workers together."""
+    registry = OF_THIS_PROCESS
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return Response(
+        exposition.generate_latest(registry), media_type=exposition.CONTENT_TYPE_LATEST
+    )

@@ -1,0 +1,132 @@
+"""The institutions' routes: /v1/verify, /v1/fetch, /v1/account."""
+
+from collections.abc import Awaitable, Callable
+
+from litestar import Response, get, post
+
+from gateway.clock import to_text
+from gateway.edge import questions, rendering, strict
+from gateway.edge.caller import (
+    MOST_BODY,
+    HttpRequest,
+    Services,
+    begin,
+    credential,
+    read_json_body,
+    respond,
+    services,
+)
+from gateway.lookup import Account, Call, Question
+from gateway.vocabulary import GRANTABLE_OPERATIONS, Operation
+
+Reader = Callable[[bytes], Question]
+
+
+def _reader(request: HttpRequest, read: Reader) -> Callable[[], Awaitable[Question]]:
+    async def read_question() -> Question:
+        question = read(await read_json_body(request))
+        strict.query_members(request.query_params.multi_items(), (), question.faults)
+        return question
+
+    return read_question
+
+
+async def _ask(
+    request: HttpRequest,
+    operation: Operation,
+    read: Callable[[], Awaitable[Question]],
+    work: Callable[[Services, Call], Awaitable[object]],
+) -> Response[bytes]:
+    call = Call(begin(request, operation), credential(request), read)
+
+    async def answer() -> Response[bytes]:
+        body = await work(services(request), call)
+        return rendering.answer(
+            body, access_id=call.access.access_id, decision=call.decision
+        )
+
+    return await respond(call.access, answer, lambda: call.decision)
+
+
+@post(
+    "/v1/verify",
+    status_code=200,
+    request_max_body_size=MOST_BODY,
+)
+async def verify(request: HttpRequest) -> Response[bytes]:
+    async def work(held: Services, call: Call) -> object:
+        matched = await held.lookups.verify(call)
+        return {
+            "access_id": call.access.access_id,
+            "found": matched is not None,
+            "matches": matched or {},
+        }
+
+    read = _reader(request, questions.read_verify)
+    return await _ask(request, Operation.VERIFY, read, work)
+
+
+@post(
+    "/v1/fetch",
+    status_code=200,
+    request_max_body_size=MOST_BODY,
+)
+async def fetch(request: HttpRequest) -> Response[bytes]:
+    async def work(held: Services, call: Call) -> object:
+        resident = await held.lookups.fetch(call)
+        return {"access_id": call.access.access_id, "resident": resident}
+
+    read = _reader(request, questions.read_fetch)
+    return await _ask(request, Operation.FETCH, read, work)
+
+
+@get("/v1/account")
+async def account(request: HttpRequest) -> Response[bytes]:
+    async def read() -> Question:
+        question = Question()
+        strict.query_members(request.query_params.multi_items(), (), question.faults)
+        return question
+
+    async def work(held: Services, call: Call) -> object:
+        return _account_document(await held.lookups.account(call))
+
+    return await _ask(request, Operation.ACCOUNT, read, work)
+
+
+def _account_document(account: Account) -> dict[str, object]:
+    key, agreement = account.key, account.agreement
+    return {
+        "institution": {"id": account.institution.id, "name": account.institution.name},
+        "key": {
+            "id": key.id,
+            "not_after": None if key.not_after is None else to_text(key.not_after),
+        },
+        "agreement": agreement
+        and {
+            "id": agreement.id,
+            "from": to_text(agreement.from_at),
+            "to": to_text(agreement.to_at),
+            "status": agreement.status,
+        },
+        "grants": [
+            {
+                "purpose": grant.purpose,
+                "operations": [
+                    word for word in GRANTABLE_OPERATIONS if word in grant.operations
+                ],
+                "fields": grant.fields,
+            }
+            for grant in (agreement.grants.values() if agreement else ())
+        ],
+        "limits": [
+            {
+                "policy": one.policy,
+                "quota": one.quota,
+                "window_s": one.window_s,
+                "burst": one.burst,
+                "remaining": one.remaining,
+                "resets_at": to_text(one.resets_at),
+            }
+            for one in (account.decision.standings if agreement else ())
+        ],
+    }

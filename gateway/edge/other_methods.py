@@ -1,0 +1,39 @@
+"""A route asked with a method it does not have: who asks comes first, then 405."""
+
+from litestar import HttpMethod, Response, route
+from litestar.handlers import HTTPRouteHandler
+
+from gateway.edge.caller import HttpRequest, begin, credential, respond, services
+from gateway.lookup import identify
+from gateway.problems import MethodNotAllowed
+from gateway.vocabulary import Operation
+
+# Litestar would answer OPTIONS by itself, to anyone; HEAD it serves beside GET only.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def refuse_other_methods(
+    path: str, operation: Operation, allowed: tuple[str, ...]
+) -> HTTPRouteHandler:
+    """The handler of every method that the route at `path` does not have."""
+    others = [method for method in _METHODS if method not in allowed]
+
+    @route(
+        path,
+        http_method=[HttpMethod(method) for method in others],
+        include_in_schema=False,
+        status_code=200,
+        name=f"other methods of {path}",
+    )
+    async def refuse(request: HttpRequest) -> Response[bytes]:
+        access = begin(request, operation)
+        held = services(request)
+
+        async def answer() -> Response[bytes]:
+            async with held.journal.recording(access):
+                identify(held.directory, access, credential(request), held.clock.now())
+                raise MethodNotAllowed(allowed)
+
+        return await respond(access, answer)
+
+    return refuse

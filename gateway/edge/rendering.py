@@ -1,0 +1,152 @@
+"""Makes HTTP of what happened: problems (RFC 9457) and the RateLimit headers.
+
+The only place where domain errors and decisions become status codes and headers.
+"""
+
+from typing import Final
+
+import msgspec
+from litestar import Response
+
+from gateway.problems import (
+    InvalidRequest,
+    MethodNotAllowed,
+    NotGranted,
+    Problem,
+    QuotaExceeded,
+)
+from gateway.quota.limit import Decision
+from gateway.vocabulary import Reason
+
+_REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
+_QUOTA_TYPES: Final = frozenset(
+    {
+        Reason.QUOTA_EXCEEDED,
+        Reason.ABNORMAL_USAGE_DETECTED,
+        Reason.TEMPORARY_REDUCED_CAPACITY,
+    }
+)
+
+STATUS: Final = {
+    Reason.UNAUTHENTICATED: 401,
+    Reason.FORBIDDEN: 403,
+    Reason.ADDRESS_NOT_ALLOWED: 403,
+    Reason.AGREEMENT_INACTIVE: 403,
+    Reason.NOT_GRANTED: 403,
+    Reason.INVALID_REQUEST: 400,
+    Reason.RESIDENT_NOT_FOUND: 404,
+    Reason.IDEMPOTENCY_CONFLICT: 409,
+    Reason.QUOTA_EXCEEDED: 429,
+    Reason.ABNORMAL_USAGE_DETECTED: 429,
+    Reason.TEMPORARY_REDUCED_CAPACITY: 503,
+    Reason.AUDIT_UNAVAILABLE: 503,
+    Reason.REGISTRY_UNAVAILABLE: 503,
+    Reason.NOT_FOUND: 404,
+    Reason.METHOD_NOT_ALLOWED: 405,
+    Reason.UNSUPPORTED_MEDIA_TYPE: 415,
+    Reason.PAYLOAD_TOO_LARGE: 413,
+    Reason.INTERNAL_ERROR: 500,
+}
+
+TITLE: Final = {
+    Reason.UNAUTHENTICATED: "A valid key is needed",
+    Reason.FORBIDDEN: "This credential does not open this route",
+    Reason.ADDRESS_NOT_ALLOWED: "This key may not be used from this address",
+    Reason.AGREEMENT_INACTIVE: "No agreement is in force",
+    Reason.NOT_GRANTED: "The agreement does not grant this",
+    Reason.INVALID_REQUEST: "The request is not valid",
+    Reason.RESIDENT_NOT_FOUND: "The registry holds no such resident",
+    Reason.IDEMPOTENCY_CONFLICT: "The idempotency key is taken",
+    Reason.QUOTA_EXCEEDED: "A limit is exhausted",
+    Reason.ABNORMAL_USAGE_DETECTED: "This use is not normal",
+    Reason.TEMPORARY_REDUCED_CAPACITY: "Limits cannot be checked safely now",
+    Reason.AUDIT_UNAVAILABLE: "The audit log cannot be written now",
+    Reason.REGISTRY_UNAVAILABLE: "The registry does not answer now",
+    Reason.NOT_FOUND: "There is no such thing",
+    Reason.METHOD_NOT_ALLOWED: "This route has no such method",
+    Reason.UNSUPPORTED_MEDIA_TYPE: "The body must be application/json",
+    Reason.PAYLOAD_TOO_LARGE: "The body is too large",
+    Reason.INTERNAL_ERROR: "The gateway failed",
+}
+
+# Answers about people are for the one who asked, now.
+PRIVATE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+def problem_type(reason: Reason) -> str:
+    """The `type` of RFC 9457: IANA's where it has one, else ours, explained at it."""
+    if reason in _QUOTA_TYPES:
+        return _REGISTERED + reason.word
+    return f"/problems/{reason.word}"
+
+
+def rate_limit_headers(decision: Decision) -> dict[str, str]:
+    """`RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10."""
+    standings = decision.standings
+    return {
+        "RateLimit-Policy": ", ".join(
+            f'"{one.policy}";q={one.quota};w={one.window_s}' for one in standings
+        ),
+        "RateLimit": ", ".join(
+            f'"{one.policy}";r={one.remaining};t={one.resets_in}' for one in standings
+        ),
+    }
+
+
+def _headers(access_id: str | None, decision: Decision | None) -> dict[str, str]:
+    headers = dict(PRIVATE)
+    if access_id is not None:
+        headers["Access-Id"] = access_id
+    if decision is not None:
+        headers |= rate_limit_headers(decision)
+    return headers
+
+
+def answer(
+    body: object, *, access_id: str | None, decision: Decision | None = None
+) -> Response[bytes]:
+    """A 200 of JSON; `body` is bytes of JSON, or what msgspec makes JSON of."""
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return Response(
+        content,
+        status_code=200,
+        media_type="application/json",
+        headers=_headers(access_id, decision),
+    )
+
+
+def problem(
+    error: Problem, *, access_id: str | None = None, decision: Decision | None = None
+) -> Response[bytes]:
+    """The problem document, with `access_id` where there is an entry."""
+    reason = error.reason
+    headers = _headers(access_id, decision)
+    document: dict[str, object] = {
+        "type": problem_type(reason),
+        "title": TITLE[reason],
+        "status": STATUS[reason],
+    }
+    if reason is Reason.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    match error:
+        case InvalidRequest(faults=faults):
+            document["errors"] = faults
+        case NotGranted(what=what, fields=fields):
+            document["detail"] = f"outside the grant: {what}"
+            if fields:
+                document["fields"] = fields
+        case QuotaExceeded(violated=violated, retry_after=retry_after):
+            document["violated-policies"] = violated
+            headers["Retry-After"] = str(retry_after)
+        case MethodNotAllowed(allowed=allowed):
+            headers["Allow"] = ", ".join(allowed)
+        case _:
+            pass
+    if access_id is not None:
+        document["access_id"] = access_id
+    return Response(
+        msgspec.json.encode(document),
+        status_code=STATUS[reason],
+        media_type="application/problem+json",
+        headers=headers,
+    )

@@ -1,0 +1,215 @@
+"""Reads untrusted text strictly: every fault at once, and nothing sent is repeated.
+
+Each `read_…` gives the value, or None after adding what is wrong to `faults`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Final, Never
+
+from gateway.clock import from_datetime
+from gateway.problems import Fault, InvalidRequest
+from gateway.registry.resident import is_nik
+from gateway.vocabulary import RESIDENT_FIELDS
+
+LONGEST_TEXT: Final = 64
+LONGEST_CLAIM: Final = 200
+_PURPOSE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_SIXTEEN_DIGITS: Final = re.compile(r"\d{16}")
+_NAMEABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_INSTANT: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)"
+)
+_ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_FIELD_NAMES: Final = frozenset(RESIDENT_FIELDS)
+
+
+class _Members(dict[str, object]):
+    """An object of the body; `twice` names the members that came more than once."""
+
+    twice: tuple[str, ...] = ()
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = _Members(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        members.twice = tuple(name for name in members if names.count(name) > 1)
+    return members
+
+
+def _no_constant(_: str) -> Never:
+    raise ValueError("JSON has no NaN and no Infinity")
+
+
+def parse_object(body: bytes) -> dict[str, object]:
+    """The JSON object in a body.
+
+    Raises:
+        InvalidRequest: if it is not UTF-8, not JSON (RFC 8259) or not an object.
+    """
+    try:
+        parsed = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_members,
+            parse_constant=_no_constant,
+        )
+    except (ValueError, RecursionError):
+        raise InvalidRequest([Fault("", "want one JSON object in UTF-8")]) from None
+    if not isinstance(parsed, dict):
+        raise InvalidRequest([Fault("", "want one JSON object")])
+    return parsed
+
+
+def pointer(parent: str, name: str) -> str:
+    """An RFC 6901 pointer, or the parent's where the name could itself tell something."""
+    if not _NAMEABLE.fullmatch(name) or _SIXTEEN_DIGITS.search(name):
+        return parent
+    return f"{parent}/{name}"
+
+
+def check_members(
+    members: Mapping[str, object],
+    known: Iterable[str],
+    faults: list[Fault],
+    parent: str = "",
+) -> None:
+    """Every member known, and each once."""
+    unknown = members.keys() - frozenset(known)
+    faults.extend(
+        Fault(pointer(parent, name), "no such member") for name in sorted(unknown)
+    )
+    twice = members.twice if isinstance(members, _Members) else ()
+    faults.extend(
+        Fault(pointer(parent, name), "given more than once") for name in twice
+    )
+
+
+def read_nik(value: object, faults: list[Fault], at: str = "/nik") -> str | None:
+    if isinstance(value, str) and is_nik(value):
+        return value
+    faults.append(Fault(at, "want a string of 16 digits"))
+    return None
+
+
+def read_purpose(value: object, faults: list[Fault]) -> str | None:
+    if isinstance(value, str) and _PURPOSE.fullmatch(value):
+        return value
+    faults.append(Fault("/purpose", "want the name of a purpose"))
+    return None
+
+
+def read_text(
+    value: object,
+    faults: list[Fault],
+    at: str,
+    *,
+    shortest: int = 1,
+    longest: int = LONGEST_TEXT,
+) -> str | None:
+    """Free text that goes into the log: no control characters, no 16 digits in a row."""
+    if not isinstance(value, str) or not shortest <= len(value) <= longest:
+        faults.append(Fault(at, f"want a text of {shortest} to {longest} characters"))
+    elif not value.isprintable():
+        faults.append(Fault(at, "want printable characters only"))
+    elif _SIXTEEN_DIGITS.search(value):
+        faults.append(Fault(at, "must not hold 16 digits in a row"))
+    else:
+        return value
+    return None
+
+
+def read_claims(value: object, faults: list[Fault]) -> dict[str, str]:
+    """Field to claim; those that are well formed, in the order they were given."""
+    if not isinstance(value, dict) or not value:
+        faults.append(Fault("/claims", "want an object of at least one claim"))
+        return {}
+    check_members(value, RESIDENT_FIELDS, faults, "/claims")
+    return {
+        name: claim
+        for name, claim in value.items()
+        if name in _FIELD_NAMES and _is_claim(name, claim, faults)
+    }
+
+
+def _is_claim(name: str, claim: object, faults: list[Fault]) -> bool:
+    at = f"/claims/{name}"
+    if not isinstance(claim, str) or not 1 <= len(claim) <= LONGEST_CLAIM:
+        faults.append(Fault(at, f"want a text of 1 to {LONGEST_CLAIM} characters"))
+    elif not claim.isprintable():
+        faults.append(Fault(at, "want printable characters only"))
+    elif name == "birth_date" and not _is_date(claim):
+        faults.append(Fault(at, "want a date, YYYY-MM-DD"))
+    else:
+        return True
+    return False
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(_ISO_DATE.fullmatch(text) and date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def read_fields(value: object, faults: list[Fault]) -> tuple[str, ...]:
+    """The fields asked for, without those that are none."""
+    if not isinstance(value, list) or not value:
+        faults.append(Fault("/fields", "want a list of at least one field"))
+        return ()
+    fields: list[str] = []
+    for place, name in enumerate(value):
+        if not isinstance(name, str) or name not in _FIELD_NAMES:
+            faults.append(Fault(f"/fields/{place}", "no such field"))
+        elif name in fields:
+            faults.append(Fault(f"/fields/{place}", "given more than once"))
+        else:
+            fields.append(name)
+    return tuple(fields)
+
+
+def read_instant(value: object, faults: list[Fault], at: str) -> int | None:
+    """RFC 3339 with any offset, as microseconds since 1970."""
+    try:
+        if isinstance(value, str) and _INSTANT.fullmatch(value):
+            moment = datetime.fromisoformat(value.upper())
+            return from_datetime(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        # A thirteenth month, say: of the form, but no instant.
+        pass
+    faults.append(Fault(at, "want a time such as 2026-11-24T13:00:00Z"))
+    return None
+
+
+def read_number(
+    value: object, faults: list[Fault], at: str, *, least: int, most: int
+) -> int | None:
+    """A whole number from a query."""
+    digits = isinstance(value, str) and value.isascii() and value.isdigit()
+    if (
+        digits
+        and len(str(value)) <= len(str(most))
+        and least <= int(str(value)) <= most
+    ):
+        return int(str(value))
+    faults.append(Fault(at, f"want a number from {least} to {most}"))
+    return None
+
+
+def query_members(
+    pairs: Iterable[tuple[str, str]], known: Iterable[str], faults: list[Fault]
+) -> dict[str, str]:
+    """The parameters of a query; unknown and repeated ones are faults."""
+    given: dict[str, str] = {}
+    known = frozenset(known)
+    for name, value in pairs:
+        if name not in known:
+            nameable = _NAMEABLE.fullmatch(name) and not _SIXTEEN_DIGITS.search(name)
+            faults.append(Fault(f"?{name}" if nameable else "?", "no such parameter"))
+        elif name in given:
+            faults.append(Fault(f"?{name}", "given more than once"))
+        else:
+            given[name] = value
+    return given
