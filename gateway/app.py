@@ -179,12 +179,7 @@ def create_app(settings: ServeSettings | None = None) -> Litestar:
 
     return Litestar(
         route_handlers=[
-            lookups.verify,
-            lookups.fetch,
-            lookups.account,
-            auditing.search,
-            auditing.search_subject,
-            auditing.one_entry,
+            # First, or Litestar would register an OPTIONS of its own for their paths.
             refuse_other_methods("/v1/verify", Operation.VERIFY, ("POST",)),
             refuse_other_methods("/v1/fetch", Operation.FETCH, ("POST",)),
             refuse_other_methods("/v1/account", Operation.ACCOUNT, ("GET",)),
@@ -195,6 +190,12 @@ def create_app(settings: ServeSettings | None = None) -> Litestar:
             refuse_other_methods(
                 "/audit/entries/{access_id:str}", Operation.AUDIT_ENTRY, ("GET",)
             ),
+            lookups.verify,
+            lookups.fetch,
+            lookups.account,
+            auditing.search,
+            auditing.search_subject,
+            auditing.one_entry,
             health.live,
             health.ready,
             health.metrics,

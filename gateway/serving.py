@@ -1,6 +1,7 @@
 """Runs the workers: one application each, on one port, respawned when they die."""
 
 import ctypes
+import multiprocessing
 import os
 import shutil
 import signal
@@ -43,8 +44,10 @@ def serve() -> None:
     settings = read_settings(ServeSettings)
     NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
     NumberedKeys.read(settings.subject_keys_file, setting="GATEWAY_SUBJECT_KEYS_FILE")
+    # A worker begins afresh: a fork would inherit modules that chose at their import
+    # how to count, before the folder for it was named.
+    multiprocessing.set_start_method("spawn", force=True)
     metrics = Path(tempfile.mkdtemp(prefix="gateway-metrics-"))
-    # Read by prometheus-client when a worker imports it: before the first import there.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     try:
         Workers(

@@ -11,11 +11,11 @@ import signal
 from pathlib import Path
 from typing import ClassVar, Final
 
+import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from typing_extensions import override
 
-import redis
 from gateway.embedded.processes import Account, ServerError, command_line
 from gateway.embedded.supervision import (
     HOST,
