@@ -109,6 +109,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
             registry=worker.registry("health"),
             redis=worker.redis,
             clock=worker.clock,
+            journal=journal,
         ),
     )
 

@@ -47,15 +47,22 @@ async def settled(future: asyncio.Future[T]) -> T:
 
     From admission on a call runs to its end as if the caller had stayed, so that its
     charge and its entry agree; what it waits for is bounded by deadlines of its own.
+    The cancellation is put off, not lost: it comes at the next await that is not this.
     """
     task = asyncio.current_task()
-    while True:
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if future.cancelled() or task is None:
-                raise
-            task.uncancel()
+    put_off = False
+    try:
+        while True:
+            try:
+                return await asyncio.shield(future)
+            except asyncio.CancelledError:
+                if future.cancelled() or task is None:
+                    raise
+                task.uncancel()
+                put_off = True
+    finally:
+        if put_off and task is not None:
+            task.cancel()
 
 
 class Gatherer(Generic[Ask, Answer]):

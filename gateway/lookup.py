@@ -106,7 +106,7 @@ def identify(
     access.key = KeyName(key.number, key.id)
     access.institution = key.institution
     access.actor = key.staff.role if key.staff else Actor.INSTITUTION
-    if access.address is not None and not key.admits(access.address):
+    if key.networks and not (access.address and key.admits(access.address)):
         raise AddressNotAllowed
     return key
 

@@ -40,6 +40,8 @@ SPAN = 50 * SECOND
 # SQLSTATE classes after which a commit's fate is unknown although the server spoke:
 # operator intervention (shut down while committing), system error, internal error.
 _FATE_UNKNOWN = ("57", "58", "XX")
+# Data exception, integrity constraint violation.
+_ABOUT_DATA = ("22", "23")
 
 
 class NotWritten(Exception):
@@ -61,6 +63,7 @@ class Journal:
         self._digests = BatchDigests(peppers)
         self._clock = clock
         self._floods = Floods()
+        self._down = False
         self._worker: int | None = None
         self._counter = 0
         self._gatherer = Gatherer[Entry, str](
@@ -107,13 +110,30 @@ class Journal:
                 connection = await self._connection(link)
                 ids = await self._write(link, connection, entries)
         except BaseException as error:
+            # Calls then end at once instead of waiting for the log one by one.
+            self._down = self._down or not _concerns_its_entries(error)
             telemetry.FLUSH_FAILURES.labels("journal").inc()
             log.warning("journal_flush_failed", error=type(error).__name__)
             raise
         finally:
             self._links.append(link)
         telemetry.FLUSH_SIZE.labels("journal").observe(len(entries))
+        self._down = False
         return ids
+
+    def check(self) -> None:
+        """Refuses a call at its beginning while entries are known not to be taken.
+
+        Raises:
+            AuditUnavailable: the last flush failed, and nothing has said since that
+                the log can be written again.
+        """
+        if self._down:
+            raise AuditUnavailable(fate_unknown=False)
+
+    def found_writable(self) -> None:
+        """Somebody saw PostgreSQL take writes: calls may try again."""
+        self._down = False
 
     async def _connection(self, link: Link) -> Connection:
         try:
@@ -204,6 +224,13 @@ def _batches(entries: list[Entry]) -> list[list[int]]:
     return batches
 
 
+def _concerns_its_entries(error: BaseException) -> bool:
+    """Whether other entries may fare better: the server is well, it minded these."""
+    return isinstance(error, asyncpg.PostgresError) and (
+        error.sqlstate or ""
+    ).startswith(_ABOUT_DATA)
+
+
 class Recording:
     """The audit policy of a call, in one place.
 
@@ -215,6 +242,7 @@ class Recording:
         self._access = access
 
     async def __aenter__(self) -> Self:
+        self._journal.check()
         return self
 
     async def __aexit__(

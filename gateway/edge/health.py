@@ -14,6 +14,7 @@ from prometheus_client.openmetrics import exposition
 from redis.asyncio import Redis
 
 from gateway import telemetry
+from gateway.audit.journal import Journal
 from gateway.clock import SECOND, ServerClock
 from gateway.postgres import Link
 from gateway.registry.residents import SQL as REGISTRY_SQL
@@ -31,8 +32,15 @@ class Health:
     """
 
     def __init__(
-        self, *, log: Link, registry: Link, redis: Redis, clock: ServerClock
+        self,
+        *,
+        log: Link,
+        registry: Link,
+        redis: Redis,
+        clock: ServerClock,
+        journal: Journal,
     ) -> None:
+        self._journal = journal
         self._log = log
         self._registry = registry
         self._redis = redis
@@ -71,6 +79,7 @@ class Health:
             read_only = await connection.fetchval("SHOW transaction_read_only")
         if read_only == "on":
             raise ConnectionError("PostgreSQL takes no writes")
+        self._journal.found_writable()
 
     async def _ask_registry(self) -> None:
         async with self._registry.connection() as connection:

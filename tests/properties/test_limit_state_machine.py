@@ -1,0 +1,238 @@
+"""The script inside a real Valkey decides as the pure model does, whatever happens."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gateway.clock import SECOND
+from gateway.embedded.valkey import ValkeyServer
+from gateway.quota import limit
+from gateway.quota.limit import (
+    DAY,
+    IDLE,
+    MINUTE,
+    UNREFUSED,
+    VIOLATIONS,
+    Decision,
+    Refusals,
+)
+from gateway.quota.limiter import (
+    SCRIPT,
+    Ask,
+    decode,
+    encode,
+    refused_key,
+    state_key,
+    to_admit,
+    to_give_back,
+    to_refuse,
+)
+from gateway.vocabulary import Limits
+
+pytestmark = pytest.mark.integration
+
+# The script as it is, but for the time: TIME answers what the test keeps in a key. Only
+# this text does so; nothing in the script that is shipped can be told the time.
+PRETENDED_TIME = """
+local server = redis
+local redis = { call = function(command, ...)
+  if command ~= 'TIME' then
+    return server.call(command, ...)
+  end
+  local now = server.call('GET', 'pretended now')
+  return { string.sub(now, 1, -7), string.sub(now, -6) }
+end }
+"""
+FIRST_LINE, REST = SCRIPT.split("\n", 1)
+PRETENDING_SCRIPT = FIRST_LINE + PRETENDED_TIME + REST
+
+# Expiry follows Valkey's real time, so the pretended one lies far ahead of it. A leap
+# year, and a century that is none, are within reach.
+EARLIEST, LATEST = 3_976_300_000 * SECOND, 4_109_000_000 * SECOND
+INSTITUTIONS = (1, 23)
+KEYS = (7, 8)
+
+institutions, keys = st.sampled_from(INSTITUTIONS), st.sampled_from(KEYS)
+limits = st.builds(
+    Limits,
+    st.sampled_from((1, 3, 7, 50, 1_000, 1_000_000)),
+    st.sampled_from((1, 5, 100, 10_000_000)),
+    st.sampled_from((1, 10, 20, 300, 10**12)),
+    st.sampled_from((1, 10, 25, 400, 10**12)),
+)
+GIVES_BACK: st.SearchStrategy[bool] = st.booleans()
+costs = st.sampled_from((0, 1, 1, 1, 2, 5, 10, 1_000))
+EDGES: tuple[Callable[[int], int], ...] = (
+    limit.minute_end,
+    limit.day_end,
+    limit.month_end,
+)
+
+
+def evaluate(client: redis.Redis, script: str, flush: list[Ask]) -> list[int]:
+    call: Callable[..., list[int]] = client.execute_command
+    return call("EVAL", script, *encode(flush))
+
+
+class Charge(NamedTuple):
+    institution: int
+    decision: Decision
+
+
+class Lua(RuleBasedStateMachine):
+    """Every flush is sent to Valkey and told, ask by ask, by the model."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__()
+        self.client = client
+        self.client.flushdb()
+        self.now = EARLIEST
+        self.limits = dict.fromkeys(INSTITUTIONS, Limits(50, 100, 10, 400))
+        self.states = dict.fromkeys(INSTITUTIONS, IDLE)
+        self.refusals: dict[tuple[int, int], Refusals] = {}
+        self.charges: list[Charge] = []
+        # What each window of an institution was charged, by the instant it ends.
+        self.days, self.months = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+
+    @initialize(now=st.integers(EARLIEST, LATEST))
+    def begin(self, now: int) -> None:
+        self.now = now
+
+    @rule(span=st.sampled_from((1, 333_334, SECOND, MINUTE, DAY, 31 * DAY)))
+    def time_passes(self, span: int) -> None:
+        self.now += span
+
+    @rule(edge=st.sampled_from(EDGES), off=st.integers(-1, 1))
+    def an_edge_comes(self, edge: Callable[[int], int], off: int) -> None:
+        self.now = edge(self.now) + off
+
+    @rule(span=st.sampled_from((1, SECOND, 3_600 * SECOND)))
+    def the_server_clock_is_set_back(self, span: int) -> None:
+        self.now -= span
+
+    @rule(institution=institutions, changed=limits)
+    def limits_change(self, institution: int, changed: Limits) -> None:
+        self.limits[institution] = changed
+
+    @rule(data=st.data(), size=st.integers(1, 6))
+    def a_flush_is_decided(self, data: st.DataObject, size: int) -> None:
+        flush: list[Ask] = []
+        expected: list[list[int]] = []
+        for _ in range(size):
+            gives_back: bool = bool(self.charges) and data.draw(GIVES_BACK)
+            ask, answer = self.give_back(data) if gives_back else self.admit(data)
+            flush.append(ask)
+            expected.append(answer)
+        assert self.send(flush) == expected
+
+    @rule(institution=institutions, key=keys, times=st.sampled_from((1, 60, 121)))
+    def a_key_is_refused(self, institution: int, key: int, times: int) -> None:
+        expected = []
+        for _ in range(times):
+            before = self.refusals.get((institution, key), UNREFUSED)
+            after = limit.count_refusal(before, self.now)
+            self.refusals[institution, key] = after
+            expected.append([self.now, after.collected])
+        assert self.send([to_refuse(institution, key)] * times) == expected
+
+    def admit(self, data: st.DataObject) -> tuple[Ask, list[int]]:
+        institution, key = data.draw(institutions), data.draw(keys)
+        rate_cost, quota_cost = data.draw(costs), data.draw(costs)
+        allowed = self.limits[institution]
+        decision = limit.admit(
+            self.states[institution],
+            allowed,
+            self.now,
+            rate_cost=rate_cost,
+            quota_cost=quota_cost,
+            refusals=self.refusals.get((institution, key), UNREFUSED),
+        )
+        self.states[institution] = decision.state
+        if decision.admitted:
+            self.charges.append(Charge(institution, decision))
+            self.charge(institution, decision, quota_cost)
+        bits = VIOLATIONS.index(decision.violated)
+        ask = to_admit(institution, key, allowed, rate_cost, quota_cost)
+        return ask, [self.now, bits, *decision.state]
+
+    def give_back(self, data: st.DataObject) -> tuple[Ask, list[int]]:
+        place = data.draw(st.integers(0, len(self.charges) - 1))
+        institution, given = self.charges.pop(place)
+        answer = limit.give_back(self.states[institution], given, self.now)
+        self.states[institution] = answer.state
+        self.charge(institution, given, -given.quota_cost)
+        return to_give_back(institution, given), [self.now, *answer.state]
+
+    def charge(self, institution: int, decision: Decision, units: int) -> None:
+        self.days[institution, decision.state.day_ends] += units
+        self.months[institution, decision.state.month_ends] += units
+
+    def send(self, flush: list[Ask]) -> list[list[int]]:
+        self.client.set("pretended now", self.now)
+        return decode(flush, evaluate(self.client, PRETENDING_SCRIPT, flush))
+
+    @invariant()
+    def what_is_kept_is_the_state(self) -> None:
+        for institution, state in self.states.items():
+            kept = self.client.hgetall(state_key(institution))
+            assert {name: int(number) for name, number in kept.items()} == (
+                {} if state == IDLE else state._asdict()
+            )
+
+    @invariant()
+    def every_window_holds_exactly_what_was_kept_of_its_charges(self) -> None:
+        for institution, state in self.states.items():
+            assert state.day_used == self.days[institution, state.day_ends]
+            assert state.month_used == self.months[institution, state.month_ends]
+
+    @invariant()
+    def no_key_expires_before_it_stops_to_matter_or_never(self) -> None:
+        for institution, state in self.states.items():
+            if state != IDLE:
+                expires = self.client.pexpiretime(state_key(institution)) * 1_000
+                assert expires > max(state.tat, state.month_ends)
+        for (institution, key), refusals in self.refusals.items():
+            expires = self.client.pexpiretime(refused_key(institution, key)) * 1_000
+            assert expires == refusals.ends
+
+
+@pytest.fixture
+def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(valkey.url, db=1, decode_responses=True) as client:
+        yield client
+
+
+def test_lua_decides_as_the_model(client: redis.Redis) -> None:
+    class LuaOfThisServer(Lua):
+        def __init__(self) -> None:
+            super().__init__(client)
+
+    run_state_machine_as_test(
+        LuaOfThisServer,
+        settings=settings(
+            max_examples=300,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+
+
+def test_the_shipped_script_cannot_be_told_the_time(client: redis.Redis) -> None:
+    client.set("pretended now", EARLIEST)
+    seconds, _ = client.time()
+    at, *_ = evaluate(client, SCRIPT, [to_refuse(1, 7)])
+    client.flushdb()
+    assert seconds <= at // SECOND <= seconds + 60
