@@ -1,6 +1,7 @@
 """The composition root: opens, builds, mounts, closes. One application a worker."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -10,11 +11,23 @@ from litestar.exceptions import HTTPException
 
 from gateway import telemetry
 from gateway.audit.batch import SQL as AUDIT_SQL
+from gateway.audit.checkpoint import note_keys
 from gateway.audit.inspection import Cursors, Inspection
 from gateway.audit.journal import CONNECT_SECONDS, Journal
+from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
 from gateway.clock import ServerClock
-from gateway.edge import auditing, explanations, health, lookups, openapi, rendering
+from gateway.edge import (
+    auditing,
+    explanations,
+    health,
+    lookups,
+    openapi,
+    rendering,
+)
+from gateway.edge import (
+    log as public_log,
+)
 from gateway.edge.caller import MOST_BODY, HttpRequest, Services
 from gateway.edge.health import Health
 from gateway.edge.other_methods import refuse_other_methods
@@ -47,6 +60,12 @@ class Worker:
             NumberedKeys.read(
                 settings.subject_keys_file, setting="GATEWAY_SUBJECT_KEYS_FILE"
             )
+        )
+        self.note_keys = note_keys(
+            NumberedKeys.read(
+                settings.signing_key_file, setting="GATEWAY_SIGNING_KEY_FILE"
+            ),
+            settings.log_origin,
         )
         self.clock = ServerClock()
         self._hot = str(settings.postgres_dsn)
@@ -90,6 +109,8 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         clock=worker.clock,
         tasks=tasks,
     )
+    inspection = Inspection(worker.auditor)
+    sealed = SealedLog(worker.auditor, inspection)
     return Services(
         lookups=Lookups(
             directory=directory,
@@ -97,12 +118,16 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
             residents=Residents([worker.registry("lookups")], tasks=tasks),
             journal=journal,
             subjects=worker.subjects,
+            inspection=inspection,
+            sealed=sealed,
             clock=worker.clock,
         ),
         journal=journal,
         directory=directory,
-        inspection=Inspection(worker.auditor),
+        inspection=inspection,
         cursors=Cursors(worker.peppers),
+        sealed=sealed,
+        note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(
             log=worker.hot("health"),
@@ -122,6 +147,9 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
         held = build(worker, tasks)
         app.state["services"] = held
         await _know_the_directory(held)
+        # The directory stays for the worker's life: no collection need walk it again.
+        gc.collect()
+        gc.freeze()
         beside: dict[str, Callable[[], Awaitable[None]]] = {
             "directory": held.directory.watch,
             "floods": held.journal.write_floods,
@@ -184,6 +212,9 @@ def create_app(settings: ServeSettings | None = None) -> Litestar:
             refuse_other_methods("/v1/verify", Operation.VERIFY, ("POST",)),
             refuse_other_methods("/v1/fetch", Operation.FETCH, ("POST",)),
             refuse_other_methods("/v1/account", Operation.ACCOUNT, ("GET",)),
+            refuse_other_methods(
+                "/v1/receipts/{access_id:str}", Operation.RECEIPT, ("GET",)
+            ),
             refuse_other_methods("/audit/entries", Operation.AUDIT_SEARCH, ("GET",)),
             refuse_other_methods(
                 "/audit/subject-searches", Operation.AUDIT_SUBJECT_SEARCH, ("POST",)
@@ -191,12 +222,23 @@ def create_app(settings: ServeSettings | None = None) -> Litestar:
             refuse_other_methods(
                 "/audit/entries/{access_id:str}", Operation.AUDIT_ENTRY, ("GET",)
             ),
+            refuse_other_methods(
+                "/audit/entries/{access_id:str}/proof", Operation.AUDIT_PROOF, ("GET",)
+            ),
             lookups.verify,
             lookups.fetch,
             lookups.account,
+            lookups.receipt,
             auditing.search,
             auditing.search_subject,
             auditing.one_entry,
+            auditing.proof,
+            public_log.checkpoint,
+            public_log.key,
+            public_log.inclusion,
+            public_log.consistency,
+            public_log.range_proof,
+            public_log.leaves,
             health.live,
             health.ready,
             health.metrics,

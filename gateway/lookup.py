@@ -14,7 +14,9 @@ from typing import Final
 
 from gateway.audit.access import Access
 from gateway.audit.entry import KeyName, PurposeName, field_bits
+from gateway.audit.inspection import Inspection
 from gateway.audit.journal import Journal
+from gateway.audit.sealed import Receipt, SealedLog
 from gateway.audit.subject import SubjectKeys
 from gateway.clock import SECOND, ServerClock
 from gateway.partners.agreement import Agreement, Grant, applicable, permit
@@ -26,8 +28,8 @@ from gateway.problems import (
     Fault,
     Forbidden,
     InvalidRequest,
+    NotFound,
     NotGranted,
-    Problem,
     QuotaExceeded,
     ReducedCapacity,
     ResidentNotFound,
@@ -37,7 +39,7 @@ from gateway.quota.limit import Decision
 from gateway.quota.limiter import Limiter
 from gateway.registry.matching import matches
 from gateway.registry.residents import Residents
-from gateway.vocabulary import CHARGED_OUTCOMES, Actor, Limits, Outcome
+from gateway.vocabulary import Actor, Limits, Outcome
 
 REFUSALS_A_MINUTE: Final = 120
 # What an institution without any agreement may spend on asking about its account.
@@ -120,6 +122,8 @@ class Lookups:
     residents: Residents
     journal: Journal
     subjects: SubjectKeys
+    inspection: Inspection
+    sealed: SealedLog
     clock: ServerClock
 
     async def verify(self, call: Call) -> dict[str, bool] | None:
@@ -155,17 +159,38 @@ class Lookups:
     async def account(self, call: Call) -> Account:
         """The caller's own agreement and limits: a unit of rate, none of quota."""
         async with self._accounted(call):
-            key, institution = self._institution(call)
-            question = await call.read()
-            if question.faults:
-                raise InvalidRequest(question.faults)
-            agreement = applicable(institution.agreements, self.clock.now())
-            limits = agreement.limits if agreement else NO_AGREEMENT
-            decision = await self._spend(
-                call, institution.id, key, limits, quota_cost=0
-            )
+            account = await self._of_its_own(call)
             call.access.outcome = Outcome.DONE
-            return Account(institution, key, agreement, decision)
+            return account
+
+    async def receipt(self, call: Call, access_id: str) -> Receipt | None:
+        """Proof that one of the caller's own accesses is in the log.
+
+        None until it is sealed. It costs what the account costs.
+
+        Raises:
+            NotFound: there is no such access, or it is another institution's.
+        """
+        async with self._accounted(call):
+            account = await self._of_its_own(call)
+            found = await self.inspection.entry(
+                access_id, institution=account.institution.id
+            )
+            if found is None:
+                raise NotFound
+            receipt = await self.sealed.receipt(found)
+            call.access.outcome = Outcome.DONE
+            return receipt
+
+    async def _of_its_own(self, call: Call) -> Account:
+        key, institution = self._institution(call)
+        question = await call.read()
+        if question.faults:
+            raise InvalidRequest(question.faults)
+        agreement = applicable(institution.agreements, self.clock.now())
+        limits = agreement.limits if agreement else NO_AGREEMENT
+        decision = await self._spend(call, institution.id, key, limits, quota_cost=0)
+        return Account(institution, key, agreement, decision)
 
     @asynccontextmanager
     async def _accounted(self, call: Call) -> AsyncIterator[None]:
@@ -267,7 +292,8 @@ class Lookups:
 
 
 def _keeps_charge(error: BaseException) -> bool:
-    """True for an answer that is charged, and where only the log can tell."""
+    """True for an answer, charged or not, and where only the log can tell."""
     if isinstance(error, AuditUnavailable):
         return error.fate_unknown
-    return isinstance(error, Problem) and error.outcome in CHARGED_OUTCOMES
+    answers = (ResidentNotFound, NotFound)
+    return isinstance(error, answers)

@@ -15,8 +15,10 @@ import asyncpg
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
     Pool = asyncpg.Pool[asyncpg.Record]
+    # A connection of one's own, or one lent by a pool.
+    Reader = Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 else:
-    Connection = asyncpg.Connection
+    Connection = Reader = asyncpg.Connection
     Pool = asyncpg.Pool
 
 CONNECT_SECONDS = 2.0

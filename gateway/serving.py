@@ -1,12 +1,12 @@
 """Runs the workers: one application each, on one port, respawned when they die."""
 
-import ctypes
 import multiprocessing
 import os
 import shutil
-import signal
+import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from litestar import Litestar
 from typing_extensions import override
 
 from gateway.app import create_app
-from gateway.settings import NumberedKeys, ServeSettings, read_settings
+from gateway.lifeline import end_with_parent
+from gateway.settings import (
+    NumberedKeys,
+    SealSettings,
+    ServeSettings,
+    read_settings,
+)
 
 DRAIN_SECONDS = 10
-_PR_SET_PDEATHSIG = 1
 
 
 class Workers(MPServer):
@@ -42,34 +47,55 @@ def serve() -> None:
         BadSetting: before anything is started.
     """
     settings = read_settings(ServeSettings)
+    read_settings(SealSettings)
     NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
     NumberedKeys.read(settings.subject_keys_file, setting="GATEWAY_SUBJECT_KEYS_FILE")
+    NumberedKeys.read(settings.signing_key_file, setting="GATEWAY_SIGNING_KEY_FILE")
     # A worker begins afresh: a fork would inherit modules that chose at their import
     # how to count, before the folder for it was named.
     multiprocessing.set_start_method("spawn", force=True)
     metrics = Path(tempfile.mkdtemp(prefix="gateway-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    stopping = threading.Event()
+    sealer = threading.Thread(target=_keep_sealing, args=(stopping,))
+    sealer.start()
     try:
-        Workers(
-            "gateway.serving:worker",
-            factory=True,
-            address=str(settings.host),
-            port=settings.port,
-            interface=Interfaces.ASGI,
-            workers=settings.workers or os.cpu_count() or 1,
-            runtime_mode=RuntimeModes.st,
-            loop=Loops.uvloop,
-            websockets=False,
-            respawn_failed_workers=True,
-            workers_kill_timeout=DRAIN_SECONDS,
-            log_level=LogLevels.warning,
-        ).serve()
+        _workers(settings).serve()
     finally:
+        stopping.set()
+        sealer.join()
         shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _workers(settings: ServeSettings) -> Workers:
+    return Workers(
+        "gateway.serving:worker",
+        factory=True,
+        address=str(settings.host),
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers or os.cpu_count() or 1,
+        runtime_mode=RuntimeModes.st,
+        loop=Loops.uvloop,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=DRAIN_SECONDS,
+        log_level=LogLevels.warning,
+    )
+
+
+def _keep_sealing(stopping: threading.Event) -> None:
+    """A sealer beside the workers, begun again a second after it ends."""
+    while not stopping.is_set():
+        sealer = subprocess.Popen([sys.executable, "-m", "gateway", "seal"])
+        while sealer.poll() is None and not stopping.wait(0.2):
+            pass
+        sealer.terminate()
+        sealer.wait()
+        stopping.wait(1)
 
 
 def worker() -> Litestar:
     """The application of one worker, which ends with its supervisor."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent()
     return create_app()

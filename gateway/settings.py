@@ -10,9 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import Field, PostgresDsn, RedisDsn, ValidationError
+from pydantic import (
+    Field,
+    PostgresDsn,
+    RedisDsn,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SHORTEST_SECRET = 32
@@ -21,6 +27,10 @@ S = TypeVar("S", bound="GatewaySettings")
 
 class BadSetting(Exception):
     """The text is one sentence saying what to change."""
+
+
+# A note's origin and key name: no spaces, no plus sign (C2SP signed-note).
+LogOrigin = Annotated[str, StringConstraints(pattern=r"^[!-*,-~]{1,255}$")]
 
 
 class GatewaySettings(BaseSettings):
@@ -38,9 +48,20 @@ class ServeSettings(GatewaySettings):
     redis_url: RedisDsn
     pepper_file: Path
     subject_keys_file: Path
+    signing_key_file: Path
+    log_origin: LogOrigin
     host: IPv4Address = IPv4Address("127.0.0.1")
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int | None = Field(default=None, ge=1, le=256)
+
+
+class SealSettings(GatewaySettings):
+    """What the sealer needs."""
+
+    sealer_dsn: PostgresDsn
+    pepper_file: Path
+    signing_key_file: Path
+    log_origin: LogOrigin
 
 
 class AdminSettings(GatewaySettings):

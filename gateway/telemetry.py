@@ -46,6 +46,12 @@ BACKGROUND_FAILURES = Counter(
 FLOOD_ENTRIES = Counter(
     "gateway_flood_refusals", "Refusals entered together with their count.", ["reason"]
 )
+SEALED = Counter("gateway_sealed_entries", "Entries given a leaf number.")
+SEALING_LAG = Gauge(
+    "gateway_sealing_lag_seconds",
+    "How long the oldest entry has waited for its leaf number.",
+    multiprocess_mode="livemax",
+)
 UP = Gauge(
     "gateway_dependency_up",
     "1 where every worker's last probe was answered well.",

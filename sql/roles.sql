@@ -42,5 +42,11 @@ GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
 -- The log: added to and read, never changed.
 GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;
 GRANT SELECT ON batches, entries TO gateway_sealer, gateway_auditor;
+GRANT SELECT, INSERT ON seals, nodes, checkpoints TO gateway_sealer;
+GRANT SELECT ON seals, nodes, checkpoints TO gateway_auditor;
+-- How far sealing is behind, and nothing else of the log.
+GRANT SELECT (batch) ON batches, seals TO gateway_hot;
+GRANT SELECT (number, id) ON keys TO gateway_sealer;
+GRANT SELECT ON purposes TO gateway_sealer;
 GRANT USAGE ON SEQUENCE worker_numbers TO gateway_hot, gateway_admin;
 GRANT EXECUTE ON FUNCTION create_partitions TO gateway_hot, gateway_sealer;

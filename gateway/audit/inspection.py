@@ -11,21 +11,13 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from gateway.audit.entry import (
-    Entry,
-    KeyName,
-    Place,
-    PurposeName,
-    batch_instant,
-    canonical,
-    line,
-    place_of,
-)
+from gateway.audit.entry import Place, batch_instant, line, place_of
+from gateway.audit.rows import read_entry
 from gateway.audit.subject import Subject
 from gateway.clock import SECOND, from_datetime, to_datetime
-from gateway.postgres import Pool, queries
+from gateway.postgres import Pool, Reader, queries
 from gateway.settings import NumberedKeys
-from gateway.vocabulary import Actor, Operation, Outcome, Reason
+from gateway.vocabulary import Actor, Operation, Outcome
 
 SQL = queries("gateway.audit")
 MOST_A_PAGE: Final = 1000
@@ -98,14 +90,21 @@ class Inspection:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def entry(self, access_id: str) -> tuple[bytes, int | None] | None:
-        """The line with this access_id and its leaf index, if there is one."""
+    async def entry(
+        self, access_id: str, *, institution: int | None = None
+    ) -> tuple[bytes, int | None] | None:
+        """The line with this access_id and its leaf index (None until sealed).
+
+        With `institution`, another's entry is not found, as if it were missing.
+        """
         place = place_of(access_id)
         if place is None:
             return None
         around = to_datetime(batch_instant(place.batch))
         row = await self._pool.fetchrow(SQL["entry_at"], *place, around)
-        return None if row is None else (_line(row), None)
+        if row is None or institution not in {None, row["institution"]}:
+            return None
+        return _line(row), row["leaf_index"]
 
     async def page(self, criteria: Criteria, below: Mark | None, limit: int) -> Page:
         """At most `limit` entries, newest first, and the mark for the page after it."""
@@ -124,12 +123,13 @@ class Inspection:
         kept = rows[:limit]
         more = len(rows) > limit
         return Page(
-            [(_line(row), None) for row in kept], _mark(kept[-1]) if more else None
+            [(_line(row), row["leaf_index"]) for row in kept],
+            _mark(kept[-1]) if more else None,
         )
 
     async def _rows(
         self,
-        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]",
+        connection: Reader,
         criteria: Criteria,
         span: tuple[int, int],
         below: Mark | None,
@@ -150,7 +150,7 @@ class Inspection:
 
     @staticmethod
     async def _extent(
-        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]",
+        connection: Reader,
         criteria: Criteria,
     ) -> tuple[int, int]:
         """The span, end exclusive, in which anything asked for can lie."""
@@ -172,31 +172,6 @@ def _mark(row: asyncpg.Record) -> Mark:
 
 def _line(row: asyncpg.Record) -> bytes:
     return line(read_entry(row), Place(row["batch"], row["position"]))
-
-
-def read_entry(row: asyncpg.Record) -> Entry:
-    """The entry a row holds; its line is the one that was hashed when it was written."""
-    head, key, purpose = row["subject_head"], row["key"], row["purpose"]
-    reason, operation, address = row["reason"], row["operation"], row["address"]
-    return Entry(
-        at=from_datetime(row["at"]),
-        actor=Actor.numbered(row["actor"]),
-        outcome=Outcome.numbered(row["outcome"]),
-        address=None if address is None else canonical(address),
-        operation=None if operation is None else Operation.numbered(operation),
-        institution=row["institution"],
-        key=None if key is None else KeyName(key, row["key_id"]),
-        purpose=None if purpose is None else PurposeName(purpose, row["purpose_name"]),
-        fields=row["fields"],
-        subject=None
-        if head is None
-        else Subject(head, row["subject_tail"], row["subject_key"]),
-        reason=None if reason is None else Reason.numbered(reason),
-        reference=row["reference"],
-        operator=row["operator"],
-        count=row["count"] or 1,
-        replay_of=row["replay_of"],
-    )
 
 
 class Cursors:

@@ -34,6 +34,7 @@ CONNECT_SECONDS = 0.4
 MOST_A_FLUSH = 1000
 CAPACITY = 20_000
 FLOOD_SECONDS = 0.4
+MOST_SEALING_LAG = 4 * 3600.0
 # Entries further apart than this do not share a batch: the schema says so, and
 # searches by time rely on it. They are, after a server's clock was set.
 SPAN = 50 * SECOND
@@ -64,6 +65,7 @@ class Journal:
         self._clock = clock
         self._floods = Floods()
         self._down = False
+        self._sealing_lag = 0.0
         self._worker: int | None = None
         self._counter = 0
         self._gatherer = Gatherer[Entry, str](
@@ -126,10 +128,14 @@ class Journal:
 
         Raises:
             AuditUnavailable: the last flush failed, and nothing has said since that
-                the log can be written again.
+                the log can be written again; or sealing is over 4 h behind.
         """
-        if self._down:
+        if self._down or self._sealing_lag > MOST_SEALING_LAG:
             raise AuditUnavailable(fate_unknown=False)
+
+    def found_sealing_lag(self, seconds: float) -> None:
+        """Somebody saw how long the oldest entry has waited for its leaf number."""
+        self._sealing_lag = seconds
 
     def found_writable(self) -> None:
         """Somebody saw PostgreSQL take writes: calls may try again."""

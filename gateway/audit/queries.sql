@@ -32,10 +32,11 @@ SELECT min(batch) AS oldest, max(batch) AS newest FROM batches;
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
-    e.reason, e.reference, e.operator, e.count, e.replay_of
+    e.reason, e.reference, e.operator, e.count, e.replay_of, s.first_leaf + e.position AS leaf_index
 FROM entries AS e
 LEFT JOIN keys AS k ON k.number = e.key
 LEFT JOIN purposes AS p ON p.number = e.purpose
+LEFT JOIN seals AS s ON s.batch = e.batch
 WHERE e.batch = $1 AND e.position = $2
     AND e.at > $3::timestamptz - interval '1 minute' AND e.at <= $3::timestamptz + interval '2 milliseconds';
 
@@ -46,7 +47,7 @@ WHERE e.batch = $1 AND e.position = $2
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
-    e.reason, e.reference, e.operator, e.count, e.replay_of
+    e.reason, e.reference, e.operator, e.count, e.replay_of, s.first_leaf + e.position AS leaf_index
 FROM (
     SELECT * FROM entries
     WHERE at >= $1 AND at < $2 AND (at, batch, position) < ($3, $4, $5)
@@ -56,4 +57,71 @@ FROM (
 ) AS e
 LEFT JOIN keys AS k ON k.number = e.key
 LEFT JOIN purposes AS p ON p.number = e.purpose
+LEFT JOIN seals AS s ON s.batch = e.batch
 ORDER BY e.at DESC, e.batch DESC, e.position DESC;
+
+-- name: try_to_be_the_sealer
+-- Is there no other? Held by the session until it ends, however it ends.
+SELECT pg_try_advisory_lock(7305127);
+
+-- name: newest_sealed
+-- Up to which batch has been sealed, give or take what commits late? By seals_batch_key.
+SELECT max(batch) FROM seals;
+
+-- name: unsealed
+-- Which committed batches have no leaf numbers yet? By both primary keys, from $1 up.
+SELECT b.batch, b.entries, b.digest, b.digest_key
+FROM batches AS b
+WHERE b.batch > $1 AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch)
+ORDER BY b.batch
+LIMIT $2;
+
+-- name: entries_of_batches
+-- The entries of batches between two numbers. By entries_by_place.
+SELECT
+    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
+    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.reason, e.reference, e.operator, e.count, e.replay_of
+FROM entries AS e
+LEFT JOIN keys AS k ON k.number = e.key
+LEFT JOIN purposes AS p ON p.number = e.purpose
+WHERE e.batch BETWEEN $1 AND $2 AND e.at BETWEEN $3 AND $4
+ORDER BY e.batch, e.position;
+
+-- name: insert_seals
+-- Gives batches their leaf numbers.
+INSERT INTO seals (first_leaf, batch, leaves)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]);
+
+-- name: insert_nodes
+-- Keeps the subtrees that these leaves completed.
+INSERT INTO nodes (level, index, hash)
+SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]);
+
+-- name: insert_checkpoint
+-- The log has a new head.
+INSERT INTO checkpoints (size, root, note) VALUES ($1, $2, $3);
+
+-- name: newest_checkpoint
+-- What is the head of the log? By the primary key.
+SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1;
+
+-- name: find_nodes
+-- The hashes of these subtrees. By the primary key.
+SELECT n.level, n.index, n.hash
+FROM unnest($1::smallint[], $2::bigint[]) AS asked (level, index)
+JOIN nodes AS n ON n.level = asked.level AND n.index = asked.index;
+
+-- name: find_leaves
+-- The leaf hashes from $1 to $2 (exclusive), in whole batches. By the primary key.
+SELECT first_leaf, leaves
+FROM seals
+WHERE first_leaf >= coalesce((SELECT max(first_leaf) FROM seals WHERE first_leaf <= $1), 0)
+    AND first_leaf < $2
+ORDER BY first_leaf;
+
+-- name: sealing_lag
+-- For how many seconds has the oldest batch above the newest sealed waited? By primary keys.
+SELECT (extract(epoch FROM clock_timestamp()) - (min(batch) >> 21) / 1000.0)::float8
+FROM batches
+WHERE batch > coalesce((SELECT max(batch) FROM seals), 0);

@@ -8,6 +8,7 @@ from litestar import Response, get, post
 
 from gateway.audit.access import Access
 from gateway.audit.inspection import MOST_A_PAGE, Criteria, Mark, Page
+from gateway.audit.sealed import Receipt
 from gateway.edge import rendering, strict
 from gateway.edge.caller import (
     MOST_BODY,
@@ -42,10 +43,15 @@ W = TypeVar("W", bound=Word)
 _LARGEST_ID: Final = 2**31 - 1
 
 
+def _plain(body: object, access_id: str | None) -> Response[bytes]:
+    return rendering.answer(body, access_id=access_id)
+
+
 async def audited(
     request: HttpRequest,
     operation: Operation,
     work: Callable[[Services, Access], Awaitable[object]],
+    render: Callable[[object, str | None], Response[bytes]] = _plain,
 ) -> Response[bytes]:
     """An auditor's call: who, then what; its entry is durable before it is answered."""
     access = begin(request, operation)
@@ -59,7 +65,7 @@ async def audited(
                 raise Forbidden
             body = await work(held, access)
             access.outcome = Outcome.DONE
-        return rendering.answer(body, access_id=access.access_id)
+        return render(body, access.access_id)
 
     return await respond(access, answer)
 
@@ -118,18 +124,39 @@ async def search_subject(request: HttpRequest) -> Response[bytes]:
 @get("/audit/entries/{access_id:str}")
 async def one_entry(request: HttpRequest, access_id: str) -> Response[bytes]:
     async def work(held: Services, access: Access) -> object:
-        faults: list[Fault] = []
-        given = strict.query_members(
-            request.query_params.multi_items(), ("reason",), faults
-        )
-        access.reference = _reason(given, faults, "?")
-        _refuse(faults)
-        found = await held.inspection.entry(access_id)
-        if found is None:
-            raise NotFound
-        return _entry_document(*found)
+        return _entry_document(*await _entry(request, held, access, access_id))
 
     return await audited(request, Operation.AUDIT_ENTRY, work)
+
+
+@get("/audit/entries/{access_id:str}/proof")
+async def proof(request: HttpRequest, access_id: str) -> Response[bytes]:
+    async def work(held: Services, access: Access) -> object:
+        found = await _entry(request, held, access, access_id)
+        return await held.sealed.receipt(found)
+
+    def render(receipt: object, own: str | None) -> Response[bytes]:
+        if not isinstance(receipt, Receipt):
+            return rendering.sealing_soon(access_id, access_id=own)
+        return rendering.answer(receipt.document, access_id=own)
+
+    return await audited(request, Operation.AUDIT_PROOF, work, render)
+
+
+async def _entry(
+    request: HttpRequest, held: Services, access: Access, access_id: str
+) -> tuple[bytes, int | None]:
+    """The entry that a path names, once the reason is given."""
+    faults: list[Fault] = []
+    given = strict.query_members(
+        request.query_params.multi_items(), ("reason",), faults
+    )
+    access.reference = _reason(given, faults, "?")
+    _refuse(faults)
+    found = await held.inspection.entry(access_id)
+    if found is None:
+        raise NotFound
+    return found
 
 
 def _refuse(faults: list[Fault]) -> None:

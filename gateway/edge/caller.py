@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from typing import Any, Final
 
 import structlog
@@ -12,9 +13,11 @@ from litestar.exceptions import HTTPException
 
 from gateway import telemetry
 from gateway.audit.access import Access
+from gateway.audit.checkpoint import NoteKey
 from gateway.audit.entry import parse_address
 from gateway.audit.inspection import Cursors, Inspection
 from gateway.audit.journal import Journal
+from gateway.audit.sealed import SealedLog
 from gateway.clock import ServerClock
 from gateway.edge import rendering
 from gateway.edge.health import Health
@@ -45,6 +48,8 @@ class Services:
     directory: Directory
     inspection: Inspection
     cursors: Cursors
+    sealed: SealedLog
+    note_keys: list[NoteKey]
     clock: ServerClock
     health: Health
 
@@ -54,6 +59,17 @@ def services(request: HttpRequest) -> Services:
     if not isinstance(held, Services):
         raise TypeError("the application has no services")
     return held
+
+
+def client_address(request: HttpRequest) -> str:
+    """Whom to bound: an IPv4 address, or the /64 of an IPv6 one."""
+    client = request.scope["client"]
+    if client is None:
+        return "unknown"
+    address = parse_address(client[0])
+    if address.version == 6:  # noqa: PLR2004 - IP version
+        return str(IPv6Network((address, 64), strict=False))
+    return str(address)
 
 
 def begin(request: HttpRequest, operation: Operation) -> Access:

@@ -14,6 +14,7 @@ from prometheus_client.openmetrics import exposition
 from redis.asyncio import Redis
 
 from gateway import telemetry
+from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.journal import Journal
 from gateway.clock import SECOND, ServerClock
 from gateway.postgres import Link
@@ -23,6 +24,8 @@ PROBE_SECONDS: Final = 0.4
 # Two missed probes and their deadlines stay within the 2 s the contract promises.
 STALE_SECONDS: Final = 1.5
 DEADLINE: Final = 0.8
+# Sealing may lag, never silently.
+ALERT_LAG: Final = 60.0
 
 
 class Health:
@@ -45,6 +48,7 @@ class Health:
         self._registry = registry
         self._redis = redis
         self._clock = clock
+        self._sealing_lag = 0.0
         self._well_at = dict.fromkeys(("postgres", "registry", "redis"), -STALE_SECONDS)
 
     def degraded(self) -> list[str]:
@@ -76,10 +80,13 @@ class Health:
 
     async def _ask_postgres(self) -> None:
         async with self._log.connection() as connection:
-            read_only = await connection.fetchval("SHOW transaction_read_only")
-        if read_only == "on":
-            raise ConnectionError("PostgreSQL takes no writes")
+            if await connection.fetchval("SHOW transaction_read_only") == "on":
+                raise ConnectionError("PostgreSQL takes no writes")
+            lag = await connection.fetchval(AUDIT_SQL["sealing_lag"])
         self._journal.found_writable()
+        self._sealing_lag = max(0.0, lag or 0.0)
+        self._journal.found_sealing_lag(self._sealing_lag)
+        telemetry.SEALING_LAG.set(self._sealing_lag)
 
     async def _ask_registry(self) -> None:
         async with self._registry.connection() as connection:

@@ -80,17 +80,39 @@ async def fetch(request: HttpRequest) -> Response[bytes]:
     return await _ask(request, Operation.FETCH, read, work)
 
 
-@get("/v1/account")
-async def account(request: HttpRequest) -> Response[bytes]:
+def _nothing(request: HttpRequest) -> Callable[[], Awaitable[Question]]:
+    """Reads a route that takes neither body nor query."""
+
     async def read() -> Question:
         question = Question()
         strict.query_members(request.query_params.multi_items(), (), question.faults)
         return question
 
+    return read
+
+
+@get("/v1/receipts/{access_id:str}")
+async def receipt(request: HttpRequest, access_id: str) -> Response[bytes]:
+    call = Call(
+        begin(request, Operation.RECEIPT), credential(request), _nothing(request)
+    )
+
+    async def answer() -> Response[bytes]:
+        receipt = await services(request).lookups.receipt(call, access_id)
+        own, decision = call.access.access_id, call.decision
+        if receipt is None:
+            return rendering.sealing_soon(access_id, access_id=own, decision=decision)
+        return rendering.answer(receipt.document, access_id=own, decision=decision)
+
+    return await respond(call.access, answer, lambda: call.decision)
+
+
+@get("/v1/account")
+async def account(request: HttpRequest) -> Response[bytes]:
     async def work(held: Services, call: Call) -> object:
         return _account_document(await held.lookups.account(call))
 
-    return await _ask(request, Operation.ACCOUNT, read, work)
+    return await _ask(request, Operation.ACCOUNT, _nothing(request), work)
 
 
 def _account_document(account: Account) -> dict[str, object]:

@@ -115,6 +115,23 @@ def answer(
     )
 
 
+def public(body: object) -> Response[bytes]:
+    """A 200 of JSON that tells nothing about anybody."""
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def sealing_soon(
+    asked: str, *, access_id: str | None, decision: Decision | None = None
+) -> Response[bytes]:
+    """202: the entry is durable, but not sealed yet."""
+    return Response(
+        msgspec.json.encode({"access_id": asked}),
+        status_code=202,
+        media_type="application/json",
+        headers=_headers(access_id, decision) | {"Retry-After": "1"},
+    )
+
+
 def problem(
     error: Problem, *, access_id: str | None = None, decision: Decision | None = None
 ) -> Response[bytes]:

@@ -35,6 +35,7 @@ from gateway.registry import synthetic
 from gateway.settings import NumberedKeys
 
 DATABASE: Final = "gateway"
+ORIGIN: Final = "resident-data-gateway.example/demo"
 SEED: Final = 17_08_1945
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
@@ -112,9 +113,12 @@ def _environment(
         "GATEWAY_POSTGRES_DSN": provisioned.dsn("hot", DATABASE),
         "GATEWAY_REGISTRY_DSN": provisioned.dsn("registry", DATABASE),
         "GATEWAY_AUDITOR_DSN": provisioned.dsn("auditor", DATABASE),
+        "GATEWAY_SEALER_DSN": provisioned.dsn("sealer", DATABASE),
         "GATEWAY_REDIS_URL": valkey.url,
         "GATEWAY_PEPPER_FILE": _secret(data / "secrets", "pepper"),
         "GATEWAY_SUBJECT_KEYS_FILE": _secret(data / "secrets", "subject-keys"),
+        "GATEWAY_SIGNING_KEY_FILE": _secret(data / "secrets", "signing-key"),
+        "GATEWAY_LOG_ORIGIN": ORIGIN,
         "GATEWAY_PORT": str(port),
     }
     if workers is not None:

@@ -1,0 +1,176 @@
+"""The sealer: gives committed batches their leaf numbers and signs the log's head.
+
+One at a time, by an advisory lock that ends with its session. A pass is one
+transaction: seals, subtrees and checkpoint appear together or not at all, so that a
+crash anywhere leaves the log at an earlier head, and the next sealer goes on from
+there with the code of every other pass. What one pass takes was committed before;
+batches that commit late are found by looking back.
+"""
+
+import asyncio
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import structlog
+
+from gateway import telemetry
+from gateway.audit import merkle, tree
+from gateway.audit.batch import BatchDigests
+from gateway.audit.checkpoint import Checkpoint, Signer
+from gateway.audit.entry import (
+    BATCH_TIME_SHIFT,
+    Place,
+    batch_instant,
+    leaf_hash,
+    line,
+)
+from gateway.audit.merkle import Frontier, Node
+from gateway.audit.rows import read_entry
+from gateway.clock import SECOND, to_datetime
+from gateway.postgres import Connection, Link
+
+log = structlog.get_logger()
+
+SQL = tree.SQL
+PAUSE: Final = 0.5
+MOST_BATCHES: Final = 1000
+MINUTE_MS: Final = 60_000
+# Batches that commit late: looked for this far back at every pass, and, since a commit
+# may hang on a standby for long, two days back at the start and every hour.
+LOOK_BACK_MS: Final = 2 * MINUTE_MS
+SWEEP_BACK_MS: Final = 2 * 24 * 60 * MINUTE_MS
+SWEEP_SECONDS: Final = 3600.0
+
+
+class AlteredBatch(Exception):
+    """Rows of a batch are not what its worker wrote: somebody must look.
+
+    Nothing is sealed over it. Sealing then lags, which alerts, and at four hours the
+    gateway stops answering.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    number: int
+    leaves: list[bytes]
+
+
+class Sealer:
+    """Seals one log. `run` goes on for ever, sealing whenever it holds the lock."""
+
+    def __init__(
+        self, link: Link, *, origin: str, signer: Signer, digests: BatchDigests
+    ) -> None:
+        self._link = link
+        self._origin = origin
+        self._signer = signer
+        self._digests = digests
+        self._swept_at = -SWEEP_SECONDS
+
+    async def run(self) -> None:
+        async with self._link.connection() as connection:
+            # The lock is the database's to give: there is no event to wait for.
+            while not await connection.fetchval(SQL["try_to_be_the_sealer"]):  # noqa: ASYNC110 - see above
+                await asyncio.sleep(PAUSE)
+            log.info("sealing_began")
+            frontier = await self.frontier(connection)
+            while True:
+                grown = await self.seal(connection, frontier)
+                if grown.size == frontier.size:
+                    await asyncio.sleep(PAUSE)
+                frontier = grown
+
+    async def frontier(self, connection: Connection) -> Frontier:
+        """The tree's peaks, from what is kept; they must give the signed root."""
+        head = await tree.head(connection)
+        if head is None:
+            return Frontier()
+        peaks = await tree.prove(
+            connection,
+            lambda subtree: [
+                subtree(*node) for node in merkle.complete_subtrees(0, head.size)
+            ],
+        )
+        frontier = Frontier(head.size, peaks)
+        if frontier.root() != head.root:
+            raise AlteredBatch("the kept hashes do not give the signed root")
+        return frontier
+
+    async def seal(self, connection: Connection, frontier: Frontier) -> Frontier:
+        """One pass: the tree as it is then, committed; as it was if there was nothing."""
+        taken = await self._take(connection)
+        if not taken:
+            return frontier
+        grown = frontier.copy()
+        first_leaves: list[int] = []
+        completed: list[tuple[Node, bytes]] = []
+        for batch in taken:
+            first_leaves.append(grown.size)
+            for leaf in batch.leaves:
+                completed += grown.add(leaf)
+        checkpoint = Checkpoint(self._origin, grown.size, grown.root())
+        kept = [pair for pair in completed if pair[0].level >= tree.KEPT_LEVEL]
+        async with connection.transaction():
+            await connection.execute(
+                SQL["insert_seals"],
+                first_leaves,
+                [batch.number for batch in taken],
+                [b"".join(batch.leaves) for batch in taken],
+            )
+            await connection.execute(
+                SQL["insert_nodes"],
+                [node.level for node, _ in kept],
+                [node.number for node, _ in kept],
+                [hashed for _, hashed in kept],
+            )
+            await connection.execute(
+                SQL["insert_checkpoint"],
+                checkpoint.size,
+                checkpoint.root,
+                self._signer.sign(checkpoint),
+            )
+        telemetry.SEALED.inc(grown.size - frontier.size)
+        return grown
+
+    async def _take(self, connection: Connection) -> list[Batch]:
+        """Committed batches that have no leaf numbers, with their leaves, in order."""
+        since = await self._horizon(connection)
+        rows = await connection.fetch(SQL["unsealed"], since, MOST_BATCHES)
+        if not rows:
+            return []
+        first, last = rows[0]["batch"], rows[-1]["batch"]
+        entries = await connection.fetch(
+            SQL["entries_of_batches"],
+            first,
+            last,
+            to_datetime(batch_instant(first) - 60 * SECOND),
+            to_datetime(batch_instant(last) + SECOND),
+        )
+        leaves: dict[int, list[bytes]] = {row["batch"]: [] for row in rows}
+        for row in entries:
+            held = leaves.get(row["batch"])
+            if held is not None:
+                place = Place(row["batch"], row["position"])
+                held.append(leaf_hash(line(read_entry(row), place)))
+        for row in rows:
+            self._check(row, leaves[row["batch"]])
+        return [Batch(number, held) for number, held in leaves.items()]
+
+    def _check(self, row: asyncpg.Record, leaves: list[bytes]) -> None:
+        digest = self._digests.digest(leaves, row["digest_key"])
+        if len(leaves) != row["entries"] or not hmac.compare_digest(
+            digest, row["digest"]
+        ):
+            log.critical("altered_batch", batch=row["batch"])
+            raise AlteredBatch(f"batch {row['batch']} is not as it was written")
+
+    async def _horizon(self, connection: Connection) -> int:
+        now = asyncio.get_running_loop().time()
+        newest: int = await connection.fetchval(SQL["newest_sealed"]) or 0
+        back = LOOK_BACK_MS
+        if now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at, back = now, SWEEP_BACK_MS
+        return max(0, newest - (back << BATCH_TIME_SHIFT))

@@ -1,0 +1,97 @@
+"""The sealer over a real database: every entry gets one leaf, and heads agree."""
+
+import secrets
+
+import asyncpg
+
+from gateway.audit import merkle, tree
+from gateway.audit.batch import BatchDigests, append
+from gateway.audit.checkpoint import Signer
+from gateway.audit.entry import Entry, batch_number, parse_address
+from gateway.audit.sealer import Sealer
+from gateway.clock import SECOND, from_datetime
+from gateway.postgres import Link
+from gateway.settings import NumberedKeys
+from gateway.vocabulary import Actor, Operation, Outcome, Reason
+from tests.conftest import Database
+
+PEPPERS = NumberedKeys({1: bytes(32)})
+ORIGIN = "log.example/residents"
+
+
+def refusal(at: int) -> Entry:
+    return Entry(
+        at=at,
+        actor=Actor.UNIDENTIFIED,
+        outcome=Outcome.REFUSED,
+        reason=Reason.UNAUTHENTICATED,
+        operation=Operation.VERIFY,
+        address=parse_address("192.0.2.1"),
+    )
+
+
+async def write(database: Database, batches: list[int]) -> int:
+    """Batches of these sizes; the entries written."""
+    hot = await asyncpg.connect(database.dsn("hot"))
+    now = from_datetime(await hot.fetchval("SELECT clock_timestamp()"))
+    for n, size in enumerate(batches):
+        at = now + n * SECOND // 100
+        number = batch_number(at, secrets.randbelow(2048), n % 1024)
+        entries = [refusal(at)] * size
+        await append(hot, number, entries, BatchDigests(PEPPERS))
+    await hot.close()
+    return sum(batches)
+
+
+def sealer(database: Database) -> tuple[Sealer, Link]:
+    link = Link(database.dsn("sealer"), name="sealer", statement_seconds=30)
+    signer = Signer(ORIGIN, bytes(range(32)))
+    return (
+        Sealer(link, origin=ORIGIN, signer=signer, digests=BatchDigests(PEPPERS)),
+        link,
+    )
+
+
+async def test_every_committed_entry_gets_a_leaf_and_every_proof_verifies(
+    database: Database,
+) -> None:
+    total = await write(database, [1, 5, 300, 2, 700, 33])
+    sealing, link = sealer(database)
+    async with link.connection() as connection:
+        frontier = await sealing.frontier(connection)
+        first = await sealing.seal(connection, frontier)
+        assert first.size == total
+        total += await write(database, [41, 1, 7])
+        # Another sealer goes on from what is kept alone.
+        resumed = await sealing.frontier(connection)
+        grown = await sealing.seal(connection, resumed)
+        head = await tree.head(connection)
+        assert head is not None
+        assert (head.size, head.root) == (total, grown.root())
+        leaves = await tree.leaves(connection, 0, total)
+        assert len(leaves) == total
+        for index in (0, 255, 256, 700, total - 1):
+            path = await tree.prove(
+                connection,
+                lambda subtree, index=index: merkle.inclusion_proof(
+                    index, total, subtree
+                ),
+            )
+            assert climbs_to(index, total, leaves[index], path) == head.root
+    link.drop()
+
+
+def climbs_to(index: int, size: int, leaf: bytes, path: list[bytes]) -> bytes:
+    """RFC 9162 §2.1.3.2, written from its text."""
+    fn, sn, r = index, size - 1, leaf
+    for p in path:
+        assert sn > 0
+        if fn & 1 or fn == sn:
+            r = merkle.node_hash(p, r)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            r = merkle.node_hash(r, p)
+        fn, sn = fn >> 1, sn >> 1
+    assert sn == 0
+    return r
