@@ -12,18 +12,23 @@ from litestar.exceptions import HTTPException
 from gateway import telemetry
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.checkpoint import note_keys
+from gateway.audit.export import Exports
 from gateway.audit.inspection import Cursors, Inspection
 from gateway.audit.journal import CONNECT_SECONDS, Journal
+from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
+from gateway.audit.summary import Summaries
 from gateway.clock import ServerClock
 from gateway.edge import (
     auditing,
     explanations,
+    exports,
     health,
     lookups,
     openapi,
     rendering,
+    summaries,
 )
 from gateway.edge import (
     log as public_log,
@@ -74,6 +79,9 @@ class Worker:
         self.auditor: Pool = pool(
             str(settings.auditor_dsn), name="auditor", size=4, statement_seconds=30
         )
+        self.receipts: Pool = pool(
+            str(settings.receipts_dsn), name="receipts", size=2, statement_seconds=5
+        )
         self.links: list[Link] = []
 
     def hot(self, name: str, *, connect_seconds: float = 2.0) -> Link:
@@ -118,7 +126,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
             residents=Residents([worker.registry("lookups")], tasks=tasks),
             journal=journal,
             subjects=worker.subjects,
-            inspection=inspection,
+            own_entries=OwnEntries(worker.receipts),
             sealed=sealed,
             clock=worker.clock,
         ),
@@ -127,6 +135,8 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         inspection=inspection,
         cursors=Cursors(worker.peppers),
         sealed=sealed,
+        exports=Exports(worker.auditor),
+        summaries=Summaries(worker.auditor),
         note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(
@@ -143,7 +153,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
 async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]:
     """From the first connection to the last: the life of a worker."""
     worker = Worker(settings)
-    async with worker.auditor, asyncio.TaskGroup() as tasks:
+    async with worker.auditor, worker.receipts, asyncio.TaskGroup() as tasks:
         held = build(worker, tasks)
         app.state["services"] = held
         await _know_the_directory(held)
@@ -225,6 +235,8 @@ def create_app(settings: ServeSettings | None = None) -> Litestar:
             refuse_other_methods(
                 "/audit/entries/{access_id:str}/proof", Operation.AUDIT_PROOF, ("GET",)
             ),
+            refuse_other_methods("/audit/summary", Operation.AUDIT_SUMMARY, ("GET",)),
+            refuse_other_methods("/audit/export", Operation.AUDIT_EXPORT, ("GET",)),
             lookups.verify,
             lookups.fetch,
             lookups.account,
@@ -233,6 +245,8 @@ def create_app(settings: ServeSettings | None = None) -> Litestar:
             auditing.search_subject,
             auditing.one_entry,
             auditing.proof,
+            exports.export,
+            summaries.summary,
             public_log.checkpoint,
             public_log.key,
             public_log.inclusion,

@@ -14,8 +14,8 @@ from typing import Final
 
 from gateway.audit.access import Access
 from gateway.audit.entry import KeyName, PurposeName, field_bits
-from gateway.audit.inspection import Inspection
 from gateway.audit.journal import Journal
+from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import Receipt, SealedLog
 from gateway.audit.subject import SubjectKeys
 from gateway.clock import SECOND, ServerClock
@@ -122,7 +122,7 @@ class Lookups:
     residents: Residents
     journal: Journal
     subjects: SubjectKeys
-    inspection: Inspection
+    own_entries: OwnEntries
     sealed: SealedLog
     clock: ServerClock
 
@@ -173,9 +173,7 @@ class Lookups:
         """
         async with self._accounted(call):
             account = await self._of_its_own(call)
-            found = await self.inspection.entry(
-                access_id, institution=account.institution.id
-            )
+            found = await self.own_entries.entry(access_id, account.institution.id)
             if found is None:
                 raise NotFound
             receipt = await self.sealed.receipt(found)

@@ -5,6 +5,8 @@ import asyncio
 from gateway import telemetry
 from gateway.audit.batch import BatchDigests
 from gateway.audit.checkpoint import Signer
+from gateway.audit.courier import Courier, read_witnesses
+from gateway.audit.rollup import Rollups
 from gateway.audit.sealer import Sealer
 from gateway.lifeline import end_with_parent
 from gateway.postgres import Link
@@ -24,11 +26,27 @@ def seal() -> None:
     signing = NumberedKeys.read(
         settings.signing_key_file, setting="GATEWAY_SIGNING_KEY_FILE"
     )
+    witnesses = read_witnesses(settings.witnesses_file)
     sealer = Sealer(
-        Link(str(settings.sealer_dsn), name="sealer", statement_seconds=60),
+        _link(settings, "sealer"),
         origin=settings.log_origin,
         signer=Signer(settings.log_origin, signing.by_number[signing.newest]),
         digests=BatchDigests(peppers),
     )
+    rollups = Rollups(_link(settings, "rollups"))
+    couriers = [Courier(_link(settings, "courier"), one) for one in witnesses]
     end_with_parent()
-    asyncio.run(keep_running("sealer", sealer.run))
+    asyncio.run(_keep_all(sealer, rollups, couriers))
+
+
+def _link(settings: SealSettings, name: str) -> Link:
+    return Link(str(settings.sealer_dsn), name=name, statement_seconds=60)
+
+
+async def _keep_all(sealer: Sealer, rollups: Rollups, couriers: list[Courier]) -> None:
+    """For ever, side by side: whatever another meets, sealing goes on."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(keep_running("sealer", sealer.run))
+        tasks.create_task(keep_running("rollups", rollups.run))
+        for courier in couriers:
+            tasks.create_task(keep_running("courier", courier.run))

@@ -17,6 +17,7 @@ from litestar import Litestar
 from typing_extensions import override
 
 from gateway.app import create_app
+from gateway.audit.courier import read_witnesses
 from gateway.lifeline import end_with_parent
 from gateway.settings import (
     NumberedKeys,
@@ -47,7 +48,7 @@ def serve() -> None:
         BadSetting: before anything is started.
     """
     settings = read_settings(ServeSettings)
-    read_settings(SealSettings)
+    read_witnesses(read_settings(SealSettings).witnesses_file)
     NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
     NumberedKeys.read(settings.subject_keys_file, setting="GATEWAY_SUBJECT_KEYS_FILE")
     NumberedKeys.read(settings.signing_key_file, setting="GATEWAY_SIGNING_KEY_FILE")

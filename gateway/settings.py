@@ -45,6 +45,7 @@ class ServeSettings(GatewaySettings):
     postgres_dsn: PostgresDsn
     registry_dsn: PostgresDsn
     auditor_dsn: PostgresDsn
+    receipts_dsn: PostgresDsn
     redis_url: RedisDsn
     pepper_file: Path
     subject_keys_file: Path
@@ -62,6 +63,21 @@ class SealSettings(GatewaySettings):
     pepper_file: Path
     signing_key_file: Path
     log_origin: LogOrigin
+    witnesses_file: Path | None = None
+
+
+class WitnessSettings(GatewaySettings):
+    """What `gateway witness` needs: its name and key, the logs' keys, its memory.
+
+    It runs where neither the log's database nor its signing key can be reached.
+    """
+
+    witness_name: LogOrigin
+    witness_key_file: Path
+    witness_logs_file: Path
+    witness_state_file: Path
+    witness_host: IPv4Address = IPv4Address("127.0.0.1")
+    witness_port: int = Field(default=8100, ge=1, le=65535)
 
 
 class AdminSettings(GatewaySettings):

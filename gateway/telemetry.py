@@ -1,7 +1,8 @@
 """What the gateway says about itself: one JSON line a call, and metrics.
 
 Nothing here takes a NIK, a resident's field, a key or a free text. Labels are
-words of the vocabulary or names fixed in the code, so their number is bounded.
+words of the vocabulary, names fixed in the code or witnesses of the settings, so
+their number is bounded.
 """
 
 import logging
@@ -51,6 +52,23 @@ SEALING_LAG = Gauge(
     "gateway_sealing_lag_seconds",
     "How long the oldest entry has waited for its leaf number.",
     multiprocess_mode="livemax",
+)
+WITNESS_SENDS = Counter(
+    "gateway_witness_sends",
+    "Checkpoints sent to a witness, by its name in the settings and how it ended.",
+    ["witness", "outcome"],
+)
+WITNESSED_SIZE = Gauge(
+    "gateway_witnessed_size",
+    "Leaves under the newest head that a witness has cosigned.",
+    ["witness"],
+    multiprocess_mode="mostrecent",
+)
+WITNESS_REFUSES = Gauge(
+    "gateway_witness_refuses_history",
+    "1 where a witness knows a history of the log that ours does not extend.",
+    ["witness"],
+    multiprocess_mode="mostrecent",
 )
 UP = Gauge(
     "gateway_dependency_up",

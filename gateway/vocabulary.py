@@ -94,6 +94,8 @@ class Operation(Word):
     AUDIT_SUBJECT_SEARCH = 21, "audit.subject-search"
     AUDIT_ENTRY = 22, "audit.entry"
     AUDIT_PROOF = 23, "audit.proof"
+    AUDIT_EXPORT = 24, "audit.export"
+    AUDIT_SUMMARY = 25, "audit.summary"
     INSTITUTION_CREATE = 40, "institution.create"
     AGREEMENT_CREATE = 41, "agreement.create"
     AGREEMENT_CHANGE = 42, "agreement.change"

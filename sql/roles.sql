@@ -6,13 +6,14 @@
 --   gateway_registry  a worker's questions to the registry view, on whichever server it is
 --   gateway_sealer    reads the log and gives it leaf numbers
 --   gateway_auditor   reads the log
+--   gateway_receipts  reads one institution's entries at a time, for its receipts
 --   gateway_admin     keeps partners; INSERTs the log, since every change is an entry
 
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['gateway_hot', 'gateway_registry', 'gateway_sealer', 'gateway_auditor', 'gateway_admin'] LOOP
+    FOREACH role IN ARRAY ARRAY['gateway_hot', 'gateway_registry', 'gateway_sealer', 'gateway_auditor', 'gateway_receipts', 'gateway_admin'] LOOP
         IF to_regrole(role) IS NULL THEN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS', role);
         END IF;
@@ -22,10 +23,10 @@ $$;
 
 REVOKE ALL ON SCHEMA public FROM public;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM public;
-REVOKE ALL ON ALL TABLES IN SCHEMA public, registry FROM gateway_hot, gateway_registry, gateway_sealer, gateway_auditor, gateway_admin;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM gateway_hot, gateway_registry, gateway_sealer, gateway_auditor, gateway_admin;
+REVOKE ALL ON ALL TABLES IN SCHEMA public, registry FROM gateway_hot, gateway_registry, gateway_sealer, gateway_auditor, gateway_receipts, gateway_admin;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM gateway_hot, gateway_registry, gateway_sealer, gateway_auditor, gateway_receipts, gateway_admin;
 
-GRANT USAGE ON SCHEMA public TO gateway_hot, gateway_sealer, gateway_auditor, gateway_admin;
+GRANT USAGE ON SCHEMA public TO gateway_hot, gateway_sealer, gateway_auditor, gateway_receipts, gateway_admin;
 GRANT USAGE ON SCHEMA registry TO gateway_registry;
 GRANT SELECT ON registry.gateway_residents TO gateway_registry;
 
@@ -33,6 +34,8 @@ GRANT SELECT ON registry.gateway_residents TO gateway_registry;
 GRANT SELECT ON directory_version, purposes, institutions, agreements, grants, staff, keys TO gateway_hot, gateway_admin;
 GRANT SELECT ON purposes, institutions, agreements, staff TO gateway_auditor;
 GRANT SELECT (number, id, institution, staff) ON keys TO gateway_auditor;
+GRANT SELECT (number, id) ON keys TO gateway_receipts;
+GRANT SELECT ON purposes TO gateway_receipts;
 GRANT INSERT ON institutions, agreements, grants, staff, keys TO gateway_admin;
 GRANT UPDATE (name) ON institutions TO gateway_admin;
 GRANT UPDATE (from_at, to_at, status, rate, burst, day, month) ON agreements TO gateway_admin;
@@ -42,11 +45,41 @@ GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
 -- The log: added to and read, never changed.
 GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;
 GRANT SELECT ON batches, entries TO gateway_sealer, gateway_auditor;
-GRANT SELECT, INSERT ON seals, nodes, checkpoints TO gateway_sealer;
-GRANT SELECT ON seals, nodes, checkpoints TO gateway_auditor;
+GRANT SELECT, INSERT ON seals, nodes, checkpoints, cosignatures TO gateway_sealer;
+GRANT SELECT ON seals, nodes, checkpoints, cosignatures TO gateway_auditor;
 -- How far sealing is behind, and nothing else of the log.
 GRANT SELECT (batch) ON batches, seals TO gateway_hot;
 GRANT SELECT (number, id) ON keys TO gateway_sealer;
 GRANT SELECT ON purposes TO gateway_sealer;
 GRANT USAGE ON SEQUENCE worker_numbers TO gateway_hot, gateway_admin;
 GRANT EXECUTE ON FUNCTION create_partitions TO gateway_hot, gateway_sealer;
+
+-- Whose rows of the log are whose. What a query forgets to ask, this still holds: the
+-- receipts' role sees the entries of the institution its transaction is for, and none
+-- without one. A session may set that for itself, so it guards against our mistakes and
+-- not against a worker in foreign hands. Partitions are reached through their parent
+-- alone, since nobody is granted one.
+GRANT SELECT ON entries TO gateway_receipts;
+GRANT SELECT (batch, first_leaf) ON seals TO gateway_receipts;
+
+-- Once only, since it locks the log; and it gives up where a long question holds the log,
+-- since every entry would wait behind it.
+DO $$
+BEGIN
+    IF NOT (SELECT relrowsecurity FROM pg_class WHERE oid = 'entries'::regclass) THEN
+        PERFORM set_config('lock_timeout', '500ms', true);
+        CREATE POLICY entries_are_added ON entries FOR INSERT TO gateway_hot, gateway_admin WITH CHECK (true);
+        CREATE POLICY the_log_is_read_whole ON entries FOR SELECT TO gateway_sealer, gateway_auditor USING (true);
+        CREATE POLICY institutions_see_their_own ON entries FOR SELECT TO gateway_receipts
+            USING (institution = nullif(current_setting('gateway.institution', true), '')::integer);
+        ALTER TABLE entries ENABLE ROW LEVEL SECURITY;
+    END IF;
+END
+$$;
+
+-- Rollups are a cache of the log, counted again at will: they alone are updated.
+GRANT SELECT, INSERT ON rollups TO gateway_sealer;
+GRANT UPDATE (entries, charged) ON rollups TO gateway_sealer;
+GRANT SELECT ON rolled_up TO gateway_sealer, gateway_auditor;
+GRANT UPDATE (below) ON rolled_up TO gateway_sealer;
+GRANT SELECT ON rollups TO gateway_auditor;

@@ -5,10 +5,10 @@ root), a blank line, and a signature line for each signer.
 """
 
 import base64
-import binascii
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Self
+from typing import ClassVar, Final, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 
 from gateway.settings import NumberedKeys
 
-_ED25519 = b"\x01"
-_SIGNATURE = "\u2014 "
+SIGNATURE: Final = "\u2014 "
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class NoteKey:
-    """A public key by its name, as notes name it."""
+    """A public Ed25519 key by its name, as notes name it."""
+
+    # The signature type of signed-note, which a key's hash and its text both carry.
+    algorithm: ClassVar[bytes] = b"\x01"
 
     name: str
     public: bytes
@@ -47,41 +49,57 @@ class NoteKey:
     @property
     def hash(self) -> bytes:
         """SHA-256 of name, line feed, algorithm and key: its first four bytes."""
-        return sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:4]
+        digest = sha256(self.name.encode() + b"\n" + self.algorithm + self.public)
+        return digest.digest()[:4]
 
     @property
     def text(self) -> str:
         """`name+hash+key`, the form in which verifiers take it."""
-        key = base64.b64encode(_ED25519 + self.public).decode()
+        key = base64.b64encode(self.algorithm + self.public).decode()
         return f"{self.name}+{self.hash.hex()}+{key}"
 
     @classmethod
     def read(cls, text: str) -> Self | None:
-        """None for anything but a whole Ed25519 key whose hash is right."""
+        """None for anything but a whole key of this algorithm whose hash is right."""
         name, _, rest = text.strip().partition("+")
         digest, _, encoded = rest.partition("+")
         try:
             raw = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             return None
         key = cls(name, raw[1:])
-        well = len(raw) == 33 and raw[:1] == _ED25519  # noqa: PLR2004 - type and key
+        well = len(raw) == 33 and raw[:1] == cls.algorithm  # noqa: PLR2004 - type and key
         return key if name and well and key.hash.hex() == digest else None
+
+    def signature_lines(self, note: str) -> Iterator[tuple[str, bytes]]:
+        """The note's signature lines that name this key, each with its signature."""
+        for line in note.rpartition("\n\n")[2].split("\n"):
+            name, _, encoded = line.removeprefix(SIGNATURE).partition(" ")
+            try:
+                raw = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                continue
+            if line.startswith(SIGNATURE) and (name, raw[:4]) == (self.name, self.hash):
+                yield line, raw[4:]
+
+    def signed(self, signature: bytes, message: str) -> bool:
+        """Whether this key made the signature over the message."""
+        try:
+            public = Ed25519PublicKey.from_public_bytes(self.public)
+            public.verify(signature, message.encode())
+        except InvalidSignature:
+            return False
+        return True
 
     def verifies(self, note: str) -> bool:
         """Whether the note bears a good signature of this key."""
-        text, _, signatures = note.rpartition("\n\n")
-        public = Ed25519PublicKey.from_public_bytes(self.public)
-        for line in signatures.splitlines():
-            name, _, encoded = line.removeprefix(_SIGNATURE).partition(" ")
-            try:
-                raw = base64.b64decode(encoded, validate=True)
-                if name == self.name and raw[:4] == self.hash:
-                    public.verify(raw[4:], f"{text}\n".encode())
-                    return True
-            except (binascii.Error, InvalidSignature):
-                continue
-        return False
+        text = note_text(note)
+        return any(self.signed(one, text) for _, one in self.signature_lines(note))
+
+
+def note_text(note: str) -> str:
+    """What the signatures of a note are over: all before its last empty line."""
+    return note.rpartition("\n\n")[0] + "\n"
 
 
 class Signer:
@@ -95,7 +113,7 @@ class Signer:
         """The note of a checkpoint."""
         signature = self._key.sign(checkpoint.text.encode())
         encoded = base64.b64encode(self.key.hash + signature).decode()
-        return f"{checkpoint.text}\n{_SIGNATURE}{self.key.name} {encoded}\n"
+        return f"{checkpoint.text}\n{SIGNATURE}{self.key.name} {encoded}\n"
 
 
 def note_keys(secrets: NumberedKeys, origin: str) -> list[NoteKey]:

@@ -90,21 +90,14 @@ class Inspection:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def entry(
-        self, access_id: str, *, institution: int | None = None
-    ) -> tuple[bytes, int | None] | None:
-        """The line with this access_id and its leaf index (None until sealed).
-
-        With `institution`, another's entry is not found, as if it were missing.
-        """
+    async def entry(self, access_id: str) -> tuple[bytes, int | None] | None:
+        """The line with this access_id and its leaf index (None until sealed)."""
         place = place_of(access_id)
         if place is None:
             return None
         around = to_datetime(batch_instant(place.batch))
         row = await self._pool.fetchrow(SQL["entry_at"], *place, around)
-        if row is None or institution not in {None, row["institution"]}:
-            return None
-        return _line(row), row["leaf_index"]
+        return None if row is None else (read_line(row), row["leaf_index"])
 
     async def page(self, criteria: Criteria, below: Mark | None, limit: int) -> Page:
         """At most `limit` entries, newest first, and the mark for the page after it."""
@@ -123,7 +116,7 @@ class Inspection:
         kept = rows[:limit]
         more = len(rows) > limit
         return Page(
-            [(_line(row), row["leaf_index"]) for row in kept],
+            [(read_line(row), row["leaf_index"]) for row in kept],
             _mark(kept[-1]) if more else None,
         )
 
@@ -170,7 +163,7 @@ def _mark(row: asyncpg.Record) -> Mark:
     return Mark(from_datetime(row["at"]), row["batch"], row["position"])
 
 
-def _line(row: asyncpg.Record) -> bytes:
+def read_line(row: asyncpg.Record) -> bytes:
     return line(read_entry(row), Place(row["batch"], row["position"]))
 
 

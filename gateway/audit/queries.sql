@@ -103,8 +103,24 @@ SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]);
 INSERT INTO checkpoints (size, root, note) VALUES ($1, $2, $3);
 
 -- name: newest_checkpoint
--- What is the head of the log? By the primary key.
-SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1;
+-- What is the head of the log, and which witnesses have cosigned it? By the primary keys.
+SELECT
+    c.size, c.root,
+    c.note || coalesce(
+        (SELECT string_agg(o.line || E'\n', '' ORDER BY o.witness) FROM cosignatures AS o WHERE o.size = c.size), ''
+    ) AS note
+FROM checkpoints AS c
+ORDER BY c.size DESC
+LIMIT 1;
+
+-- name: try_to_be_the_courier
+-- Does no other process carry to this witness? Held by the session until it ends.
+SELECT pg_try_advisory_lock(7305128, hashtext($1));
+
+-- name: insert_cosignature
+-- Keeps a witness's cosignature of a checkpoint; one it gave before stays.
+INSERT INTO cosignatures (size, witness, line) VALUES ($1, $2, $3)
+ON CONFLICT (size, witness) DO NOTHING;
 
 -- name: find_nodes
 -- The hashes of these subtrees. By the primary key.
@@ -114,14 +130,159 @@ JOIN nodes AS n ON n.level = asked.level AND n.index = asked.index;
 
 -- name: find_leaves
 -- The leaf hashes from $1 to $2 (exclusive), in whole batches. By the primary key.
-SELECT first_leaf, leaves
+SELECT first_leaf, batch, leaves
 FROM seals
 WHERE first_leaf >= coalesce((SELECT max(first_leaf) FROM seals WHERE first_leaf <= $1), 0)
     AND first_leaf < $2
 ORDER BY first_leaf;
+
+-- name: sealed_extent
+-- From which batch to which is the log sealed? By seals_batch_key.
+SELECT min(batch) AS oldest, max(batch) AS newest FROM seals;
+
+-- name: leaves_of_batches
+-- Which leaves have the sealed batches from $1 to $2 (exclusive)? By seals_batch_key.
+SELECT min(first_leaf) AS first, max(first_leaf + octet_length(leaves) / 32) AS past
+FROM seals
+WHERE batch >= $1 AND batch < $2;
+
+-- name: leaves_of_entries
+-- Which leaves have the sealed entries from $3 to $4 (exclusive) in batches from $1 to $2
+-- (exclusive), and are the entries of these batches all there? By seals_batch_key and
+-- entries_by_place; $5 and $6 are where such batches' entries lie.
+WITH sealed AS (
+    SELECT batch, first_leaf, octet_length(leaves) / 32 AS entries
+    FROM seals
+    WHERE batch >= $1 AND batch < $2
+)
+SELECT
+    min(s.first_leaf + e.position) FILTER (WHERE e.at >= $3 AND e.at < $4) AS first,
+    max(s.first_leaf + e.position + 1) FILTER (WHERE e.at >= $3 AND e.at < $4) AS past,
+    count(e.batch) = coalesce((SELECT sum(entries) FROM sealed), 0) AS complete
+FROM sealed AS s
+LEFT JOIN entries AS e
+    ON e.batch = s.batch AND e.position < s.entries AND e.batch >= $1 AND e.batch < $2 AND e.at >= $5 AND e.at <= $6;
+
+-- name: entries_of_named_batches
+-- The entries of the batches in $5, all between $1 and $2. By entries_by_place.
+SELECT
+    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
+    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.reason, e.reference, e.operator, e.count, e.replay_of
+FROM entries AS e
+JOIN unnest($5::bigint[]) AS named (batch) ON named.batch = e.batch
+LEFT JOIN keys AS k ON k.number = e.key
+LEFT JOIN purposes AS p ON p.number = e.purpose
+WHERE e.batch BETWEEN $1 AND $2 AND e.at BETWEEN $3 AND $4
+ORDER BY e.batch, e.position;
 
 -- name: sealing_lag
 -- For how many seconds has the oldest batch above the newest sealed waited? By primary keys.
 SELECT (extract(epoch FROM clock_timestamp()) - (min(batch) >> 21) / 1000.0)::float8
 FROM batches
 WHERE batch > coalesce((SELECT max(batch) FROM seals), 0);
+
+-- name: hold_rollups
+-- How far do the rollups reach? Held until the transaction ends. One row.
+SELECT below FROM rolled_up FOR UPDATE;
+
+-- name: sealed_from
+-- The next $2 sealed batches from leaf $1 on. By the primary key.
+SELECT first_leaf, batch FROM seals WHERE first_leaf >= $1 ORDER BY first_leaf LIMIT $2;
+
+-- name: roll_up
+-- Counts the batches in $1, all between $2 and $3 and their entries between $4 and $5,
+-- into their hours and days. By entries_by_place. Units are charged as entry.py says.
+WITH hourly AS (
+    SELECT
+        date_trunc('hour', e.at, 'UTC') AS since, e.institution, e.purpose, e.outcome,
+        sum(coalesce(e.count, 1)) AS entries,
+        count(*) FILTER (WHERE e.outcome IN (1, 2, 3, 4) AND e.replay_of IS NULL) AS charged
+    FROM entries AS e
+    JOIN unnest($1::bigint[]) AS sealed (batch) ON sealed.batch = e.batch
+    WHERE e.batch BETWEEN $2 AND $3 AND e.at BETWEEN $4 AND $5
+    GROUP BY 1, 2, 3, 4
+)
+INSERT INTO rollups AS r (hours, since, institution, purpose, outcome, entries, charged)
+SELECT 1, since, institution, purpose, outcome, entries, charged FROM hourly
+UNION ALL
+SELECT 24, date_trunc('day', since, 'Asia/Jakarta'), institution, purpose, outcome, sum(entries), sum(charged)
+FROM hourly
+GROUP BY 2, 3, 4, 5
+ON CONFLICT (hours, since, institution, outcome, purpose)
+DO UPDATE SET entries = r.entries + excluded.entries, charged = r.charged + excluded.charged;
+
+-- name: rolled_up_to
+-- The rollups hold every sealed batch whose first leaf is below $1.
+UPDATE rolled_up SET below = $1;
+
+-- name: reach
+-- Up to which leaf reach the rollups, and to which batch the seals? By their unique keys.
+SELECT below, (SELECT max(batch) FROM seals) AS newest FROM rolled_up;
+
+-- name: not_rolled_up
+-- Which batches are sealed from leaf $1 on, and which above batch $2 are not sealed? By
+-- the primary keys, which the planner takes where it is told these numbers.
+SELECT batch FROM seals WHERE first_leaf >= $1
+UNION ALL
+SELECT b.batch
+FROM batches AS b
+WHERE b.batch > $2
+    AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch);
+
+-- name: count_rollups
+-- What the rollups of $4 hours from $2 to $3 (exclusive) hold, by $1. By a_span_is_counted_once.
+SELECT
+    CASE $1::text
+        WHEN 'institution' THEN institution
+        WHEN 'day' THEN (since AT TIME ZONE 'Asia/Jakarta')::date - date '1970-01-01'
+        WHEN 'outcome' THEN outcome
+        WHEN 'purpose' THEN purpose
+    END AS key,
+    sum(entries)::bigint AS entries,
+    sum(charged)::bigint AS charged,
+    coalesce(sum(entries) FILTER (WHERE outcome = 5), 0)::bigint AS refused
+FROM rollups
+WHERE since >= $2 AND since < $3 AND hours = $4
+GROUP BY 1;
+
+-- name: count_span
+-- What the entries from $2 to $3 (exclusive) come to, by $1. By entries_by_place.
+SELECT
+    CASE $1::text
+        WHEN 'institution' THEN institution
+        WHEN 'day' THEN (at AT TIME ZONE 'Asia/Jakarta')::date - date '1970-01-01'
+        WHEN 'outcome' THEN outcome
+        WHEN 'purpose' THEN purpose
+    END AS key,
+    sum(coalesce(count, 1)) AS entries,
+    count(*) FILTER (WHERE outcome IN (1, 2, 3, 4) AND replay_of IS NULL) AS charged,
+    coalesce(sum(coalesce(count, 1)) FILTER (WHERE outcome = 5), 0) AS refused
+FROM entries
+WHERE at >= $2 AND at < $3
+GROUP BY 1;
+
+-- name: count_batches
+-- The same for the batches in $4 alone, all between $5 and $6. By entries_by_place.
+SELECT
+    CASE $1::text
+        WHEN 'institution' THEN e.institution
+        WHEN 'day' THEN (e.at AT TIME ZONE 'Asia/Jakarta')::date - date '1970-01-01'
+        WHEN 'outcome' THEN e.outcome
+        WHEN 'purpose' THEN e.purpose
+    END AS key,
+    sum(coalesce(e.count, 1)) AS entries,
+    count(*) FILTER (WHERE e.outcome IN (1, 2, 3, 4) AND e.replay_of IS NULL) AS charged,
+    coalesce(sum(coalesce(e.count, 1)) FILTER (WHERE e.outcome = 5), 0) AS refused
+FROM entries AS e
+JOIN unnest($4::bigint[]) AS waiting (batch) ON waiting.batch = e.batch
+WHERE e.at >= $2 AND e.at < $3 AND e.batch BETWEEN $5 AND $6
+GROUP BY 1;
+
+-- name: purpose_names
+-- What are the purposes called? All of a few rows.
+SELECT number, name FROM purposes;
+
+-- name: act_for_institution
+-- Until the transaction ends, the log shows the receipts' role this institution's entries.
+SELECT set_config('gateway.institution', $1, true);

@@ -1,7 +1,7 @@
 """The auditor's routes. Each needs a reason, and is itself an entry that carries it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Response, get, post
@@ -51,13 +51,13 @@ async def audited(
     request: HttpRequest,
     operation: Operation,
     work: Callable[[Services, Access], Awaitable[object]],
-    render: Callable[[object, str | None], Response[bytes]] = _plain,
-) -> Response[bytes]:
+    render: Callable[[object, str | None], Response[Any]] = _plain,
+) -> Response[Any]:
     """An auditor's call: who, then what; its entry is durable before it is answered."""
     access = begin(request, operation)
     held = services(request)
 
-    async def answer() -> Response[bytes]:
+    async def answer() -> Response[Any]:
         async with held.journal.recording(access):
             token = credential(request)
             key = identify(held.directory, access, token, held.clock.now())

@@ -15,9 +15,11 @@ from gateway import telemetry
 from gateway.audit.access import Access
 from gateway.audit.checkpoint import NoteKey
 from gateway.audit.entry import parse_address
+from gateway.audit.export import Exports
 from gateway.audit.inspection import Cursors, Inspection
 from gateway.audit.journal import Journal
 from gateway.audit.sealed import SealedLog
+from gateway.audit.summary import Summaries
 from gateway.clock import ServerClock
 from gateway.edge import rendering
 from gateway.edge.health import Health
@@ -49,6 +51,8 @@ class Services:
     inspection: Inspection
     cursors: Cursors
     sealed: SealedLog
+    exports: Exports
+    summaries: Summaries
     note_keys: list[NoteKey]
     clock: ServerClock
     health: Health
@@ -110,14 +114,15 @@ async def read_json_body(request: HttpRequest) -> bytes:
 
 async def respond(
     access: Access,
-    work: Callable[[], Awaitable[Response[bytes]]],
+    work: Callable[[], Awaitable[Response[Any]]],
     decision: Callable[[], Decision | None] = lambda: None,
-) -> Response[bytes]:
+) -> Response[Any]:
     """Runs an audited call and makes a problem of whatever it raises.
 
     Its entry is durable by then: `work` is wrapped in the journal's recording.
     """
     began = time.perf_counter()
+    response: Response[Any]
     try:
         response = await work()
         reason = access.reason

@@ -9,7 +9,7 @@ import asyncpg
 from gateway.embedded.postgres import PostgresServer
 from gateway.migration import migrate
 
-ROLES = ("owner", "hot", "registry", "sealer", "auditor", "admin")
+ROLES = ("owner", "hot", "registry", "sealer", "auditor", "receipts", "admin")
 
 
 class Provisioned:

@@ -21,3 +21,10 @@ async def superuser(database: Database) -> AsyncIterator[Connection]:
     connection = await asyncpg.connect(database.dsn("superuser"))
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def hot(database: Database) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(database.dsn("hot"))
+    yield connection
+    await connection.close()

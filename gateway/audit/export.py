@@ -1,0 +1,205 @@
+"""Exports of the sealed log: lines in leaf order, and what proves them.
+
+The lines are made from the rows again, and each must have the hash that was sealed:
+an export ends with an error rather than hold anything else. The log is read in small
+pieces and no connection is held between them, however slow the reader is.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, Final, Self
+
+import asyncpg
+
+from gateway.audit.entry import Place, access_id, batch_instant, leaf_hash, line
+from gateway.audit.exported import ExportFiles
+from gateway.audit.extract import (
+    AFTER_BATCH,
+    BEFORE_BATCH,
+    Extract,
+    NotAsSealed,
+    find,
+)
+from gateway.audit.folding import HASH, Fold, leaf_hashes, subtrees
+from gateway.audit.rows import read_entry
+from gateway.audit.tree import SQL
+from gateway.clock import to_datetime
+from gateway.postgres import Pool, Reader
+
+# So many leaves are read at once, and so many lines handed on at once: a worker that
+# exports also answers lookups, which wait for as long as it makes lines.
+_LEAVES_AT_ONCE: Final = 1024
+_LINES_AT_ONCE: Final = 64
+
+# Where each leaf's entry stands, in leaf order, and the hash that was sealed.
+Sealed = dict[Place, bytes]
+Rows = dict[Place, asyncpg.Record]
+
+
+class Exports:
+    """Read by the auditor's role."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def find(self, from_at: int | None, to_at: int | None) -> Extract | None:
+        """As `gateway.audit.extract.find`."""
+        async with self._pool.acquire() as connection:
+            return await find(connection, from_at, to_at)
+
+    async def lines(self, extract: Extract) -> AsyncIterator[list[bytes]]:
+        """The lines of an extract in leaf order, some at a time.
+
+        Raises:
+            NotAsSealed: at the first entry that is missing or altered; or at the end,
+                if the lines do not give the root that was signed.
+        """
+        fold = Fold(extract.start, extract.proof.left)
+        for start in range(extract.start, extract.end, _LEAVES_AT_ONCE):
+            end = min(start + _LEAVES_AT_ONCE, extract.end)
+            async with self._pool.acquire() as connection:
+                sealed, rows = await _read(connection, start, end)
+            fold.add(subtrees(start, b"".join(sealed.values())))
+            for piece in _pieces(sealed, rows):
+                yield piece
+        if fold.root(extract.head.size, extract.proof.right) != extract.head.root:
+            raise NotAsSealed("The sealed leaf hashes do not give the signed root.")
+
+
+async def _read(connection: Reader, start: int, end: int) -> tuple[Sealed, Rows]:
+    """The places of these leaves in leaf order with their hashes, and the rows there."""
+    sealed: Sealed = {}
+    for row in await connection.fetch(SQL["find_leaves"], start, end):
+        first, leaves = row["first_leaf"], row["leaves"]
+        for position in range(
+            max(0, start - first), min(end - first, len(leaves) // HASH)
+        ):
+            at = position * HASH
+            sealed[Place(row["batch"], position)] = leaves[at : at + HASH]
+    if len(sealed) != end - start:
+        raise NotAsSealed(f"Leaf hashes between {start} and {end} are not there.")
+    rows: Rows = {}
+    for batches in _runs(sorted({place.batch for place in sealed})):
+        for row in await connection.fetch(
+            SQL["entries_of_named_batches"],
+            batches[0],
+            batches[-1],
+            to_datetime(batch_instant(batches[0]) - BEFORE_BATCH),
+            to_datetime(batch_instant(batches[-1]) + AFTER_BATCH),
+            batches,
+        ):
+            rows[Place(row["batch"], row["position"])] = row
+    return sealed, rows
+
+
+def _runs(batches: list[int]) -> Iterator[list[int]]:
+    """Batches that lie close together in time: what is between them is read over.
+
+    One that committed late is sealed among batches that are much younger.
+    """
+    run = batches[:1]
+    for one, other in pairwise(batches):
+        if batch_instant(other) - batch_instant(one) > BEFORE_BATCH:
+            yield run
+            run = []
+        run.append(other)
+    if run:
+        yield run
+
+
+def _pieces(sealed: Sealed, rows: Rows) -> Iterator[list[bytes]]:
+    places = list(sealed)
+    for at in range(0, len(places), _LINES_AT_ONCE):
+        yield [
+            _line(place, rows.get(place), sealed[place])
+            for place in places[at : at + _LINES_AT_ONCE]
+        ]
+
+
+def _line(place: Place, row: asyncpg.Record | None, sealed: bytes) -> bytes:
+    if row is None:
+        raise NotAsSealed(
+            f"A sealed entry ({_named(place)}) is not in the database: it was "
+            "archived, or removed."
+        )
+    made = line(read_entry(row), place)
+    if leaf_hash(made) != sealed:
+        raise NotAsSealed(f"An entry ({_named(place)}) is not as it was sealed.")
+    return made
+
+
+def _named(place: Place) -> str:
+    return f"access_id {access_id(place)}"
+
+
+async def write_export(
+    exports: Exports,
+    file: Path,
+    extract: Extract,
+    progress: Callable[[int, int], None] = lambda _, __: None,
+) -> None:
+    """Writes FILE, FILE.proof.json and FILE.leaves, readable by their owner only.
+
+    They take their names when all three are whole on the disk, FILE last: a crash
+    leaves what was there before, and files ending in `.new`.
+
+    Args:
+        exports: reads the log.
+        file: FILE.
+        extract: of `exports.find`.
+        progress: is told how many lines are written, and of how many.
+
+    Raises:
+        NotAsSealed: as `Exports.lines`; nothing then bears FILE's name.
+    """
+    written = 0
+    with _NewFiles(ExportFiles(file)) as files:
+        async for lines in exports.lines(extract):
+            files.add(lines)
+            written += len(lines)
+            progress(written, extract.end - extract.start)
+        files.finish({"range": extract.range_document, "checkpoint": extract.head.note})
+
+
+class _NewFiles:
+    """The files of an export until they are whole."""
+
+    def __init__(self, names: ExportFiles) -> None:
+        self._names = (names.proof, names.leaves, names.lines)
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        proof, leaves, lines = [self._open(_new(name)) for name in self._names]
+        self._proof, self._leaves, self._lines = proof, leaves, lines
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+        for name in self._names:
+            _new(name).unlink(missing_ok=True)
+
+    def add(self, lines: list[bytes]) -> None:
+        self._lines.writelines(line + b"\n" for line in lines)
+        self._leaves.write(leaf_hashes(lines))
+
+    def finish(self, proof: Mapping[str, object]) -> None:
+        """Everything is on the disk before any file takes its name."""
+        self._proof.write(json.dumps(proof, indent=1).encode() + b"\n")
+        for each in (self._proof, self._leaves, self._lines):
+            each.flush()
+            os.fsync(each.fileno())
+        for name in self._names:
+            _new(name).replace(name)
+
+    def _open(self, new: Path) -> BinaryIO:
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        return self._held.enter_context(new.open("wb"))
+
+
+def _new(name: Path) -> Path:
+    return name.with_name(name.name + ".new")

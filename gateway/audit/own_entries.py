@@ -1,0 +1,37 @@
+"""An institution's own entries, read by a role that is shown no other's.
+
+The policy on the log (sql/roles.sql) goes by a setting of the transaction. It holds
+against a mistake in a query of ours; not against a worker in foreign hands, which
+could set another institution's number.
+"""
+
+from gateway.audit.entry import batch_instant, place_of
+from gateway.audit.inspection import SQL, read_line
+from gateway.clock import to_datetime
+from gateway.postgres import Pool
+
+
+class OwnEntries:
+    """The log as one institution may see it, by the receipts' role."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def entry(
+        self, access_id: str, institution: int
+    ) -> tuple[bytes, int | None] | None:
+        """The line with this access_id and its leaf index (None until sealed).
+
+        Another institution's is not found, as if it were missing.
+        """
+        place = place_of(access_id)
+        if place is None:
+            return None
+        around = to_datetime(batch_instant(place.batch))
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(readonly=True),
+        ):
+            await connection.execute(SQL["act_for_institution"], str(institution))
+            row = await connection.fetchrow(SQL["entry_at"], *place, around)
+        return None if row is None else (read_line(row), row["leaf_index"])

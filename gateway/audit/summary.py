@@ -1,0 +1,164 @@
+"""How often, by whom and with what outcome: the log counted, exactly.
+
+Whole days and hours come from the rollups, what juts out at either end from the
+entries, and what is not rolled up yet from the entries of its batches, sealed or not.
+All of it is read in one snapshot, so no entry is missed or counted twice between them.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from gateway.audit.entry import BATCH_TIME_SHIFT
+from gateway.audit.rollup import SQL, extent, runs
+from gateway.audit.sealer import LOOK_BACK_MS
+from gateway.clock import JAKARTA_OFFSET, SECOND, to_datetime
+from gateway.postgres import Pool, Reader
+from gateway.vocabulary import Outcome
+
+HOUR: Final = 3600 * SECOND
+DAY: Final = 24 * HOUR
+# Midnights of Asia/Jakarta before the first and after the last instant that can be.
+_BEGINNING: Final = -JAKARTA_OFFSET
+_END: Final = 100_000 * DAY - JAKARTA_OFFSET
+_LOOK_BACK: Final = LOOK_BACK_MS << BATCH_TIME_SHIFT
+
+
+class By(StrEnum):
+    """What a row of a summary is about."""
+
+    INSTITUTION = "institution"
+    DAY = "day"
+    OUTCOME = "outcome"
+    PURPOSE = "purpose"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was counted under one key.
+
+    `key` is an institution's id, "YYYY-MM-DD" in Asia/Jakarta, an outcome's word or a
+    purpose's name; None where the entries have none. `entries` are accesses, also
+    those that a flood's entry only counts; `charged` units of quota kept; `refused`
+    the accesses among `entries` that were.
+    """
+
+    key: int | str | None
+    entries: int
+    charged: int
+    refused: int
+
+
+class Span(NamedTuple):
+    """Instants in microseconds; the end is exclusive."""
+
+    start: int
+    end: int
+
+    def whole(self, unit: int) -> tuple["Span", list["Span"]]:
+        """The whole units in it, counted from a midnight of Jakarta, and the rest."""
+        first = -(-(self.start + JAKARTA_OFFSET) // unit) * unit - JAKARTA_OFFSET
+        last = (self.end + JAKARTA_OFFSET) // unit * unit - JAKARTA_OFFSET
+        if first >= last:
+            return Span(self.start, self.start), [self]
+        return Span(first, last), [Span(self.start, first), Span(last, self.end)]
+
+
+Tally = dict[int | None, list[int]]
+
+
+class Summaries:
+    """The log, counted by the auditor's role."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def summarise(
+        self, by: By, from_at: int | None, to_at: int | None
+    ) -> list[Row]:
+        """Counts the entries from `from_at` to before `to_at`, in microseconds.
+
+        Every entry committed before is in it, unless its commit hung for over two
+        minutes, which no caller waits for: that one comes when it is sealed. Rows are
+        in the order of their keys, None last.
+        """
+        asked = Span(
+            _BEGINNING if from_at is None else max(_BEGINNING, from_at),
+            _END if to_at is None else min(_END, to_at),
+        )
+        if asked.start >= asked.end:
+            return []
+        tally: Tally = defaultdict(lambda: [0, 0, 0])
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            for counted in await self._count(connection, by, asked):
+                sums = tally[counted["key"]]
+                for place, name in enumerate(("entries", "charged", "refused")):
+                    sums[place] += counted[name]
+            names = await _names(connection, by, tally)
+        ordered = sorted(tally, key=lambda key: (key is None, key or 0))
+        return [Row(names[key], *tally[key]) for key in ordered]
+
+    async def _count(
+        self, connection: Reader, by: By, asked: Span
+    ) -> list[asyncpg.Record]:
+        """Rows of key and sums, of which several may have one key."""
+        hours, jutting = asked.whole(HOUR)
+        days, other_hours = hours.whole(DAY)
+        counted: list[asyncpg.Record] = []
+        for length, span in [(24, days), *((1, hour) for hour in other_hours)]:
+            if span.start < span.end:
+                counted += await connection.fetch(
+                    SQL["count_rollups"], by, *map(to_datetime, span), length
+                )
+        for span in jutting:
+            if span.start < span.end:
+                counted += await connection.fetch(
+                    SQL["count_span"], by, *map(to_datetime, span)
+                )
+        for run, span in await self._waiting(connection, hours):
+            counted += await connection.fetch(
+                SQL["count_batches"],
+                by,
+                *map(to_datetime, span),
+                run,
+                run[0],
+                run[-1],
+            )
+        return counted
+
+    @staticmethod
+    async def _waiting(connection: Reader, hours: Span) -> list[tuple[list[int], Span]]:
+        """Batches that are not rolled up, and where in `hours` they may have entries."""
+        below, newest = await connection.fetchrow(SQL["reach"]) or (0, None)
+        horizon = max(0, (newest or 0) - _LOOK_BACK)
+        rows = await connection.fetch(SQL["not_rolled_up"], below, horizon)
+        near = ((run, extent(run)) for run in runs([row["batch"] for row in rows]))
+        cut = (
+            (run, Span(max(hours.start, starts), min(hours.end, ends + 1)))
+            for run, (starts, ends) in near
+        )
+        return [(run, span) for run, span in cut if span.start < span.end]
+
+
+async def _names(
+    connection: Reader, by: By, tally: Tally
+) -> dict[int | None, int | str | None]:
+    """What the keys of a tally are called outside."""
+    if by is By.PURPOSE:
+        rows = await connection.fetch(SQL["purpose_names"])
+        return {None: None} | {row["number"]: row["name"] for row in rows}
+    names: dict[int | None, int | str | None] = {}
+    for key in tally:
+        if key is None or by is By.INSTITUTION:
+            names[key] = key
+        elif by is By.OUTCOME:
+            names[key] = Outcome.numbered(key).word
+        else:
+            names[key] = to_datetime(key * DAY).date().isoformat()
+    return names

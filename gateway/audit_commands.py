@@ -1,0 +1,196 @@
+"""`gateway audit verify` and `gateway audit export`.
+
+Exit codes: 0 true, or written; 1 false, or nothing to write; 2 could not tell; 69 the
+database cannot be reached; 78 a setting is missing or bad.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import asyncpg
+import typer
+from pydantic import PostgresDsn
+from rich.console import Console
+from rich.progress import Progress
+
+from gateway.audit.export import Exports, write_export
+from gateway.audit.extract import Extract, NotAsSealed
+from gateway.audit.proof import CannotTell, read_keys
+from gateway.audit.verification import Flaw, Verdict
+from gateway.audit.verification import verify as judge
+from gateway.edge import strict
+from gateway.postgres import pool
+from gateway.problems import Fault
+from gateway.settings import BadSetting, GatewaySettings, read_settings
+
+STATEMENT_SECONDS: Final = 600.0
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+Told = Callable[[int, int], None]
+
+# A traceback of rich's could print local variables: a DSN holds a password.
+app = typer.Typer(
+    help="The audit log: verify and export it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class AuditorSettings(GatewaySettings):
+    """What reading the log needs."""
+
+    auditor_dsn: PostgresDsn
+
+
+@app.callback()
+def audit() -> None:
+    """The audit log: verify and export it."""
+
+
+@app.command()
+def verify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...")],
+    *,
+    key: Annotated[
+        str, typer.Option(help="The log's verifier key, or a file of such keys.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether exports are what the log signed, without server or database.
+
+    FILE.proof.json must lie beside each FILE; with FILE.leaves a wrong line is named.
+    Several files must join without a gap.
+    """
+    try:
+        with _progress("Verifying", quiet=as_json) as told:
+            verdict = judge(files, read_keys(key), told)
+    except CannotTell as error:
+        if as_json:
+            typer.echo(json.dumps({"verdict": "unknown", "detail": str(error)}))
+        _end(2, str(error))
+    if as_json:
+        typer.echo(json.dumps(_document(verdict), indent=2))
+    else:
+        _tell(verdict)
+    raise typer.Exit(0 if verdict.true else 1)
+
+
+@app.command()
+def export(
+    file: Path,
+    *,
+    from_: Annotated[
+        str, typer.Option("--from", help="First instant, such as 2026-11-24T00:00:00Z.")
+    ],
+    to: Annotated[str, typer.Option(help="The instant before which it ends.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write FILE, FILE.proof.json and FILE.leaves: the sealed entries of a time.
+
+    It reads as the auditor's role (GATEWAY_AUDITOR_DSN), which cannot write to the
+    log: unlike GET /audit/export it leaves no entry. Whoever holds that DSN can read
+    the log anyway.
+    """
+    faults: list[Fault] = []
+    span = [
+        strict.read_instant(text, faults, at)
+        for text, at in ((from_, "--from"), (to, "--to"))
+    ]
+    if faults:
+        _end(2, *(f"{fault.pointer}: {fault.detail}" for fault in faults))
+    try:
+        with _progress("Exporting", quiet=as_json) as told:
+            extract = asyncio.run(_export(file, span, told))
+    except BadSetting as error:
+        _end(78, str(error))
+    except NotAsSealed as error:
+        _end(1, str(error))
+    except asyncpg.PostgresError as error:
+        _end(1, f"PostgreSQL refused: {error.as_dict()['message']}.")
+    except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        _end(69, f"Nothing was written ({type(error).__name__}).")
+    if extract is None:
+        _end(1, "No sealed entry lies in that time.")
+    if as_json:
+        typer.echo(json.dumps({"file": str(file)} | extract.numbers))
+    else:
+        typer.echo(f"{extract.end - extract.start} entries: {extract.log_range}")
+
+
+async def _export(file: Path, span: list[int | None], told: Told) -> Extract | None:
+    settings = read_settings(AuditorSettings)
+    async with pool(
+        str(settings.auditor_dsn),
+        name="export",
+        size=1,
+        statement_seconds=STATEMENT_SECONDS,
+    ) as auditor:
+        exports = Exports(auditor)
+        extract = await exports.find(*span)
+        if extract is not None:
+            await write_export(exports, file, extract, told)
+    return extract
+
+
+@contextmanager
+def _progress(title: str, *, quiet: bool) -> Iterator[Told]:
+    """A bar on standard error, for people. It has no thread: processes are forked."""
+    console = Console(stderr=True, quiet=quiet)
+    with Progress(console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def told(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of, refresh=True)
+
+        yield told
+
+
+def _document(verdict: Verdict) -> dict[str, object]:
+    return {
+        "verdict": "true" if verdict.true else "false",
+        "exports": [
+            {
+                "file": str(export.file),
+                "start": export.proof.start,
+                "end": export.proof.end,
+                "tree_size": export.proof.size,
+                "lines": export.lines,
+            }
+            for export in verdict.exports
+        ],
+        "flaws": [_flaw(flaw) for flaw in verdict.flaws],
+    }
+
+
+def _flaw(flaw: Flaw) -> dict[str, object]:
+    return {
+        "kind": flaw.kind,
+        "file": str(flaw.file),
+        "line": flaw.line,
+        "leaf_index": flaw.leaf_index,
+        "access_id": flaw.access_id,
+        "detail": flaw.sentence,
+    }
+
+
+def _tell(verdict: Verdict) -> None:
+    for flaw in verdict.flaws:
+        typer.echo(f"FALSE {flaw.file}: {flaw.sentence}")
+    if verdict.true:
+        for export in verdict.exports:
+            proof = export.proof
+            typer.echo(
+                f"TRUE {export.file}: {export.lines} entries, leaves {proof.start} to "
+                f"{proof.end - 1} of {proof.size}"
+            )
+
+
+def _end(code: int, *sentences: str) -> NoReturn:
+    for sentence in sentences:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(code) from None

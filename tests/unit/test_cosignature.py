@@ -1,0 +1,111 @@
+"""Cosignatures and notes: the bytes that others' programs make and read."""
+
+import base64
+import struct
+from hashlib import sha256
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from gateway.audit.checkpoint import Checkpoint, NoteKey
+from gateway.audit.cosignature import Cosigner, CosignerKey, cosigners
+from gateway.settings import NumberedKeys
+
+ORIGIN = "log.example/residents"
+COSIGNER = Cosigner("witness.example/w1", bytes(range(1, 33)))
+AT = 1_764_000_000
+
+# A checkpoint of a public log and the line of one of its witnesses, as published.
+PUBLISHED = """\
+arche2025h1.staging.ct.transparency.dev
+1432088532
+U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Ro=
+
+\u2014 arche2025h1.staging.ct.transparency.dev ui8GwCF1+kWqZrxGdhj4aX3gcw7XUlXQQabg/27lefwhUkzbC3NygNI75MdhL1bfTW9g8Ei59RA23oHP7Ry1k3ZFWwQ=
+\u2014 witness1.smartit.nu/witness1 pIyCDwAAAABqEiEghIp82KWebrw7/oHQwlTAm3g2RKS4+eebl8eO0WH+/iEcxZ75W3u5hNI7TOQtmJbqmNWVuE0tgh0XwzdZsDsUAQ==
+\u2014 remora.n621.de 2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5XeU/zZ0WBxtqB0DrAWfBw==
+"""
+PUBLISHED_KEY = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"
+# From the tests of golang.org/x/mod/sumdb/note.
+NOTE_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+NOTE = (
+    "If you think cryptography is the answer to your problem,\n"
+    "then you don't know what your problem is.\n\n"
+    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2p"
+    "ZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
+)
+
+
+def test_a_published_cosignature_verifies_under_its_published_key() -> None:
+    key = CosignerKey.read(PUBLISHED_KEY)
+    assert key is not None
+    assert key.text == PUBLISHED_KEY
+    found = key.cosignature(PUBLISHED)
+    assert found is not None
+    assert found.line.startswith("\u2014 remora.n621.de ")
+    assert found.at == 0x6A122120
+
+
+@pytest.mark.parametrize(
+    "changed", ["1432088533", "U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Rp="]
+)
+def test_a_cosignature_is_over_the_whole_head(changed: str) -> None:
+    key = CosignerKey.read(PUBLISHED_KEY)
+    line = 1 if changed.isdecimal() else 2
+    lines = PUBLISHED.split("\n")
+    lines[line] = changed
+    assert key is not None
+    assert not key.verifies("\n".join(lines))
+
+
+def test_a_published_note_verifies_under_its_published_key() -> None:
+    key = NoteKey.read(NOTE_KEY)
+    assert key is not None
+    assert key.text == NOTE_KEY
+    assert key.verifies(NOTE)
+    assert not key.verifies(NOTE.replace("know", "knew"))
+
+
+def test_note_keys_and_cosignature_keys_are_not_taken_for_each_other() -> None:
+    assert NoteKey.read(PUBLISHED_KEY) is None
+    assert CosignerKey.read(NOTE_KEY) is None
+
+
+def test_signature_lines_that_are_not_ascii_are_passed_over() -> None:
+    strange = NOTE.replace(
+        "\u2014 Peter", "\u2014 PeterNeumann \u00e9\u00e9\n\u2014 Peter"
+    )
+    key = NoteKey.read(NOTE_KEY)
+    assert key is not None
+    assert key.verifies(strange)
+    assert NoteKey.read("name+c74f20a3+\u00e9") is None
+
+
+def test_a_cosignature_is_the_time_and_a_signature_over_time_and_note() -> None:
+    text = Checkpoint(ORIGIN, 7, bytes(32)).text
+    line = COSIGNER.cosign(text, AT)
+    name, encoded = line.removeprefix("\u2014 ").split(" ")
+    raw = base64.b64decode(encoded)
+    assert name == "witness.example/w1"
+    public = COSIGNER.key.public
+    hashed = sha256(b"witness.example/w1\n\x04" + public).digest()
+    assert raw[:4] == hashed[:4]
+    assert struct.unpack(">Q", raw[4:12]) == (AT,)
+    message = f"cosignature/v1\ntime {AT}\n{ORIGIN}\n7\n{'A' * 43}=\n"
+    Ed25519PublicKey.from_public_bytes(public).verify(raw[12:], message.encode())
+    assert COSIGNER.key.cosignature(f"{text}\n{line}\n") == (line, AT)
+
+
+def test_a_time_beyond_what_the_format_has_is_no_cosignature() -> None:
+    text = Checkpoint(ORIGIN, 7, bytes(32)).text
+    late = COSIGNER.cosign(text, 2**63)
+    assert not COSIGNER.key.verifies(f"{text}\n{late}\n")
+    assert COSIGNER.key.verifies(f"{text}\n{COSIGNER.cosign(text, 2**63 - 1)}\n")
+
+
+def test_every_secret_of_a_witness_cosigns_the_newest_first() -> None:
+    both = cosigners(NumberedKeys({1: b"o" * 32, 2: b"n" * 32}), "witness.example")
+    assert [one.key for one in both] == [
+        Cosigner("witness.example", b"n" * 32).key,
+        Cosigner("witness.example", b"o" * 32).key,
+    ]
