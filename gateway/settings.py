@@ -48,7 +48,6 @@ class AdminSettings(GatewaySettings):
 
     admin_dsn: PostgresDsn
     pepper_file: Path
-    subject_keys_file: Path
 
 
 class OwnerSettings(GatewaySettings):

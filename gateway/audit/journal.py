@@ -37,9 +37,9 @@ FLOOD_SECONDS = 0.4
 # Entries further apart than this do not share a batch: the schema says so, and
 # searches by time rely on it. They are, after a server's clock was set.
 SPAN = 50 * SECOND
-# SQLSTATE classes after which a commit's fate is unknown although the server spoke:
-# operator intervention (shut down while committing), system error, internal error.
-_FATE_UNKNOWN = ("57", "58", "XX")
+# SQLSTATE classes after which a commit's fate is unknown: the connection lost (asyncpg's
+# own word), operator intervention (shut down while committing), system and internal error.
+_FATE_UNKNOWN = ("08", "57", "58", "XX")
 # Data exception, integrity constraint violation.
 _ABOUT_DATA = ("22", "23")
 
@@ -140,7 +140,8 @@ class Journal:
             connection = await link.ready()
             if self._worker is None:
                 self._worker = await connection.fetchval(SQL["draw_worker_number"])
-        except Exception as error:
+        except BaseException as error:
+            # Also the flush's deadline: nothing of it has been sent.
             link.drop()
             raise NotWritten from error
         return connection
@@ -159,7 +160,7 @@ class Journal:
                         for batch in batches
                     ]
         except BaseException as error:
-            if not isinstance(error, asyncpg.PostgresError):
+            if not _known_undone(error):
                 link.drop()
             raise
         ids = dict(pair for ids in written for pair in ids)

@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath
 
 from gateway.audit.access import Access
 from gateway.audit.inspection import MOST_A_PAGE, Criteria, Mark, Page
@@ -116,7 +117,7 @@ async def search_subject(request: HttpRequest) -> Response[bytes]:
 
 
 @get("/audit/entries/{access_id:str}")
-async def one_entry(request: HttpRequest, access_id: str) -> Response[bytes]:
+async def one_entry(request: HttpRequest, access_id: FromPath[str]) -> Response[bytes]:
     async def work(held: Services, access: Access) -> object:
         faults: list[Fault] = []
         given = strict.query_members(
