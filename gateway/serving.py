@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.app import create_app
 from gateway.settings import NumberedKeys, ServeSettings, read_settings
 
 DRAIN_SECONDS = 10
+RESPAWN_PAUSE = 0.3
 _PR_SET_PDEATHSIG = 1
 
 
@@ -31,6 +33,8 @@ class Workers(MPServer):
 
     @override
     def _respawn_workers(self, *args: Any, **kwargs: Any) -> None:
+        # One that dies at every start must not take a core with it.
+        time.sleep(RESPAWN_PAUSE)
         super()._respawn_workers(*args, **kwargs)
         self.respawned_wrks.clear()
 

@@ -126,9 +126,9 @@ class Journal:
 
         Raises:
             AuditUnavailable: the last flush failed, and nothing has said since that
-                the log can be written again.
+                the log can be written again; or no server has told the time yet.
         """
-        if self._down:
+        if self._down or not self._clock.known:
             raise AuditUnavailable(fate_unknown=False)
 
     def found_writable(self) -> None:
