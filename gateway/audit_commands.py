@@ -13,19 +13,19 @@ from typing import Annotated, Final, NoReturn
 
 import asyncpg
 import typer
-from pydantic import PostgresDsn
 from rich.console import Console
 from rich.progress import Progress
 
 from gateway.audit.export import Exports, write_export
 from gateway.audit.extract import Extract, NotAsSealed
 from gateway.audit.proof import CannotTell, read_keys
+from gateway.audit.rotation import rotate_subject_key
 from gateway.audit.verification import Flaw, Verdict
 from gateway.audit.verification import verify as judge
 from gateway.edge import strict
 from gateway.postgres import pool
 from gateway.problems import Fault
-from gateway.settings import BadSetting, GatewaySettings, read_settings
+from gateway.settings import AuditorSettings, BadSetting, read_settings
 
 STATEMENT_SECONDS: Final = 600.0
 
@@ -39,12 +39,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class AuditorSettings(GatewaySettings):
-    """What reading the log needs."""
-
-    auditor_dsn: PostgresDsn
 
 
 @app.callback()
@@ -194,3 +188,6 @@ def _end(code: int, *sentences: str) -> NoReturn:
     for sentence in sentences:
         typer.echo(sentence, err=True)
     raise typer.Exit(code) from None
+
+
+app.command("rotate-subject-key")(rotate_subject_key)

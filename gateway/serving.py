@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gateway.settings import (
 )
 
 DRAIN_SECONDS = 10
+RESPAWN_PAUSE = 0.3
 
 
 class Workers(MPServer):
@@ -37,6 +39,8 @@ class Workers(MPServer):
 
     @override
     def _respawn_workers(self, *args: Any, **kwargs: Any) -> None:
+        # One that dies at every start must not take a core with it.
+        time.sleep(RESPAWN_PAUSE)
         super()._respawn_workers(*args, **kwargs)
         self.respawned_wrks.clear()
 

@@ -80,12 +80,17 @@ class WitnessSettings(GatewaySettings):
     witness_port: int = Field(default=8100, ge=1, le=65535)
 
 
+class AuditorSettings(GatewaySettings):
+    """What reading the log needs."""
+
+    auditor_dsn: PostgresDsn
+
+
 class AdminSettings(GatewaySettings):
     """What the commands that keep institutions, agreements, keys and staff need."""
 
     admin_dsn: PostgresDsn
     pepper_file: Path
-    subject_keys_file: Path
 
 
 class OwnerSettings(GatewaySettings):

@@ -20,16 +20,20 @@ FLOODING = frozenset(
 # A bound on memory: beyond it a new kind is entered singly, which costs only speed.
 MOST_KINDS = 20_000
 
-Kind = tuple[object, Reason | None]
+Kind = tuple[object, Reason | None, int]
 
 
 def _kind(entry: Entry) -> Kind:
+    return _whose(entry), entry.reason, entry.at // MINUTE
+
+
+def _whose(entry: Entry) -> object:
     if entry.key is not None:
-        return entry.key.number, entry.reason
+        return entry.key.number
     address = entry.address
     if address is not None and address.version == 6:  # noqa: PLR2004 - IP version
-        return IPv6Network((address, 64), strict=False), entry.reason
-    return address, entry.reason
+        return IPv6Network((address, 64), strict=False)
+    return address
 
 
 def _joined(one: Entry, other: Entry) -> Entry:

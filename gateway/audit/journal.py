@@ -38,9 +38,9 @@ MOST_SEALING_LAG = 4 * 3600.0
 # Entries further apart than this do not share a batch: the schema says so, and
 # searches by time rely on it. They are, after a server's clock was set.
 SPAN = 50 * SECOND
-# SQLSTATE classes after which a commit's fate is unknown although the server spoke:
-# operator intervention (shut down while committing), system error, internal error.
-_FATE_UNKNOWN = ("57", "58", "XX")
+# SQLSTATE classes after which a commit's fate is unknown: the connection lost (asyncpg's
+# own word), operator intervention (shut down while committing), system and internal error.
+_FATE_UNKNOWN = ("08", "57", "58", "XX")
 # Data exception, integrity constraint violation.
 _ABOUT_DATA = ("22", "23")
 
@@ -128,9 +128,11 @@ class Journal:
 
         Raises:
             AuditUnavailable: the last flush failed, and nothing has said since that
-                the log can be written again; or sealing is over 4 h behind.
+                the log can be written again; sealing is over 4 h behind; or no server
+                has told the time yet.
         """
-        if self._down or self._sealing_lag > MOST_SEALING_LAG:
+        behind = self._sealing_lag > MOST_SEALING_LAG
+        if self._down or behind or not self._clock.known:
             raise AuditUnavailable(fate_unknown=False)
 
     def found_sealing_lag(self, seconds: float) -> None:
@@ -146,7 +148,8 @@ class Journal:
             connection = await link.ready()
             if self._worker is None:
                 self._worker = await connection.fetchval(SQL["draw_worker_number"])
-        except Exception as error:
+        except BaseException as error:
+            # Also the flush's deadline: nothing of it has been sent.
             link.drop()
             raise NotWritten from error
         return connection
@@ -165,7 +168,7 @@ class Journal:
                         for batch in batches
                     ]
         except BaseException as error:
-            if not isinstance(error, asyncpg.PostgresError):
+            if not _known_undone(error):
                 link.drop()
             raise
         ids = dict(pair for ids in written for pair in ids)

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath
 
 from gateway.audit.access import Access
 from gateway.audit.inspection import MOST_A_PAGE, Criteria, Mark, Page
@@ -122,7 +123,7 @@ async def search_subject(request: HttpRequest) -> Response[bytes]:
 
 
 @get("/audit/entries/{access_id:str}")
-async def one_entry(request: HttpRequest, access_id: str) -> Response[bytes]:
+async def one_entry(request: HttpRequest, access_id: FromPath[str]) -> Response[bytes]:
     async def work(held: Services, access: Access) -> object:
         return _entry_document(*await _entry(request, held, access, access_id))
 
@@ -130,7 +131,7 @@ async def one_entry(request: HttpRequest, access_id: str) -> Response[bytes]:
 
 
 @get("/audit/entries/{access_id:str}/proof")
-async def proof(request: HttpRequest, access_id: str) -> Response[bytes]:
+async def proof(request: HttpRequest, access_id: FromPath[str]) -> Response[bytes]:
     async def work(held: Services, access: Access) -> object:
         found = await _entry(request, held, access, access_id)
         return await held.sealed.receipt(found)

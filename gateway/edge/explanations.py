@@ -4,6 +4,7 @@ from html import escape
 from typing import Final
 
 from litestar import MediaType, Response, get
+from litestar.params import FromPath
 
 from gateway.edge.rendering import STATUS, TITLE
 from gateway.edge.rendering import problem as problem_document
@@ -105,7 +106,7 @@ _PAGE: Final = """<!doctype html>
 
 
 @get("/problems/{slug:str}", include_in_schema=False)
-async def explain(slug: str) -> Response[bytes]:
+async def explain(slug: FromPath[str]) -> Response[bytes]:
     reason = Reason.worded(slug)
     if reason is None:
         return problem_document(NotFound())

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 
 from gateway.clock import to_text
 from gateway.edge import questions, rendering, strict
@@ -92,7 +93,7 @@ def _nothing(request: HttpRequest) -> Callable[[], Awaitable[Question]]:
 
 
 @get("/v1/receipts/{access_id:str}")
-async def receipt(request: HttpRequest, access_id: str) -> Response[bytes]:
+async def receipt(request: HttpRequest, access_id: FromPath[str]) -> Response[bytes]:
     call = Call(
         begin(request, Operation.RECEIPT), credential(request), _nothing(request)
     )

@@ -20,7 +20,7 @@ _PURPOSE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SIXTEEN_DIGITS: Final = re.compile(r"\d{16}")
 _NAMEABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _INSTANT: Final = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)"
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:[0-5]\d)"
 )
 _ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _FIELD_NAMES: Final = frozenset(RESIDENT_FIELDS)

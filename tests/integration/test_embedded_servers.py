@@ -14,6 +14,7 @@ from threading import Thread
 
 import asyncpg
 import pytest
+
 from gateway.embedded.postgres import PostgresServer, program
 from gateway.embedded.processes import ServerError, _can_lend_reach, command_line
 from gateway.embedded.supervision import HOST, Supervised, is_free
@@ -170,7 +171,7 @@ async def test_postgres_setting(
 async def test_postgres_logs_no_row_and_no_statement(postgres: PostgresServer) -> None:
     nik = "3171014501909001"
     await ask(postgres.dsn(), "CREATE TABLE residents (nik text PRIMARY KEY)")
-    insert = f"INSERT INTO residents VALUES ('{nik}'), ('{nik}')"  # noqa: S608  # ours
+    insert = f"INSERT INTO residents VALUES ('{nik}'), ('{nik}')"  # ours
     with pytest.raises(asyncpg.UniqueViolationError, match="duplicate key"):
         await ask(postgres.dsn(), insert)
 

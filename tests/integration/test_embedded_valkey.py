@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway.embedded.supervision import HOST
-from gateway.embedded.valkey import ValkeyServer
+import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-import redis
+from gateway.embedded.supervision import HOST
+from gateway.embedded.valkey import ValkeyServer
 
 pytestmark = pytest.mark.integration
 

@@ -73,7 +73,7 @@ limits = st.builds(
     st.sampled_from((1, 10, 25, 400, 10**12)),
 )
 GIVES_BACK: st.SearchStrategy[bool] = st.booleans()
-costs = st.sampled_from((0, 1, 1, 1, 2, 5, 10, 1_000))
+costs = st.sampled_from((0, 1, 1, 1, 2, 5, 10, 1_000, 4_000_000))
 EDGES: tuple[Callable[[int], int], ...] = (
     limit.minute_end,
     limit.day_end,

@@ -1,0 +1,401 @@
+"""The command line of those who run the gateway and keep its partners.
+
+A value that was asked for goes to standard output, alone; sentences go to standard
+error. How a command ends that could not do its work is in gateway/exits.py.
+"""
+
+import asyncio
+import json
+import os
+import pwd
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+
+from gateway import audit_commands, changes, options, tables
+from gateway.audit.batch import BatchDigests
+from gateway.changes import Change, Made
+from gateway.clock import from_datetime
+from gateway.edge import strict
+from gateway.exits import NOTHING_SUCH, may_go, session, told
+from gateway.migration import migrate as bring_up_to_date
+from gateway.partners import keeping, listing
+from gateway.partners.keys import Environment
+from gateway.postgres import Connection
+from gateway.problems import Fault
+from gateway.settings import AdminSettings, NumberedKeys, OwnerSettings, read_settings
+from gateway.vocabulary import Operation
+
+T = TypeVar("T")
+
+_EARLIEST: Final = from_datetime(datetime.min.replace(tzinfo=UTC))
+_LATEST: Final = from_datetime(datetime.max.replace(tzinfo=UTC))
+_NO_INSTITUTION: Final = "There is no such institution."
+
+
+def _group(words: str) -> typer.Typer:
+    # A traceback of rich's could print local variables: DSNs, peppers, keys.
+    return typer.Typer(
+        help=words,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+
+app = _group("The audited gateway in front of the population registry.")
+institution_app = _group("Institutions: the cooperating bodies.")
+agreement_app = _group("Agreements: what an institution may ask, and how much.")
+key_app = _group("Keys of institutions.")
+staff_app = _group("Staff: auditors, ops and admins, each with one token.")
+app.add_typer(institution_app, name="institution")
+app.add_typer(agreement_app, name="agreement")
+app.add_typer(key_app, name="key")
+app.add_typer(staff_app, name="staff")
+app.add_typer(audit_commands.app, name="audit")
+
+
+@app.command()
+def serve() -> None:
+    """Serve until SIGTERM or Ctrl-C; calls under way then end first."""
+    from gateway import serving  # noqa: PLC0415 - a web server that lists do without
+
+    with told():
+        serving.serve()
+
+
+@app.command()
+def seal() -> None:
+    """Seal the log; `serve` starts one beside its workers."""
+    from gateway import sealing  # noqa: PLC0415 - what only the sealer needs
+
+    with told():
+        sealing.seal()
+
+
+@app.command()
+def witness() -> None:
+    """Hold another log to account: cosign its heads, never two histories."""
+    from gateway import witnessing  # noqa: PLC0415 - a web server that lists do without
+
+    with told():
+        witnessing.serve()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's schema and roles; safe to repeat."""
+
+    async def bring() -> None:
+        settings = read_settings(OwnerSettings)
+        async with session(settings.owner_dsn, setting="GATEWAY_OWNER_DSN"):
+            pass
+        with may_go():
+            await bring_up_to_date(str(settings.owner_dsn))
+
+    with told():
+        asyncio.run(bring())
+
+
+@app.command()
+def demo(
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    data: Annotated[Path, typer.Option(help="Kept between runs.")] = Path(".demo"),
+    residents: Annotated[int, typer.Option(min=1, help="Synthetic ones.")] = 50_000,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Without it: one a core.")
+    ] = None,
+) -> None:
+    """Run everything on this machine, with synthetic residents, until Ctrl-C."""
+    from gateway.embedded.demo import run  # noqa: PLC0415 - servers lists do without
+
+    with told():
+        run(port=port, data=data, residents=residents, workers=workers)
+
+
+@institution_app.command("create")
+def create_institution(
+    name: str, *, reason: options.Reason, as_json: options.AsJson = False
+) -> None:
+    """Make an institution; answers its id."""
+    made = _change(
+        Operation.INSTITUTION_CREATE,
+        reason,
+        lambda connection, _: keeping.create_institution(connection, name),
+    )
+    _answer({"id": made.result}, made, as_json=as_json)
+
+
+@institution_app.command("list")
+def list_institutions(*, as_json: options.AsJson = False) -> None:
+    """List all institutions."""
+    kept = _read(listing.list_institutions)
+    tables.show(tables.of_institutions(kept), as_json=as_json)
+
+
+@agreement_app.command("create")
+def create_agreement(
+    institution: int,
+    *,
+    begins: options.From = None,
+    ends: options.To = None,
+    grant: options.Grants = None,
+    rate: options.Rate = None,
+    burst: options.Burst = None,
+    day: options.Day = None,
+    month: options.Month = None,
+    reason: options.Reason,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make an agreement, active from the start; answers its id.
+
+    It needs --from, --to, all four limits and at least one --grant.
+    """
+    faults: list[Fault] = []
+    from_at = options.read_instant(begins, faults, "/from")
+    to_at = options.read_instant(ends, faults, "/to")
+    made = _change(
+        Operation.AGREEMENT_CREATE,
+        reason,
+        lambda connection, _: keeping.create_agreement(
+            connection,
+            institution,
+            # One that could not be read is a fault; these let the rest be checked.
+            from_at=_EARLIEST if from_at is None else from_at,
+            to_at=_LATEST if to_at is None else to_at,
+            grants=list(map(options.split_grant, grant or ())),
+            limits=options.given_limits(rate, burst, day, month),
+        ),
+        faults,
+        missing=_NO_INSTITUTION,
+    )
+    _answer({"id": made.result}, made, as_json=as_json)
+
+
+@agreement_app.command("change")
+def change_agreement(
+    agreement: int,
+    *,
+    begins: options.From = None,
+    ends: options.To = None,
+    grant: options.Grants = None,
+    rate: options.Rate = None,
+    burst: options.Burst = None,
+    day: options.Day = None,
+    month: options.Month = None,
+    status: options.Status = None,
+    reason: options.Reason,
+) -> None:
+    """Change what is given and leave the rest; grants are replaced together."""
+    faults: list[Fault] = []
+    from_at = options.read_optional_instant(begins, faults, "/from")
+    to_at = options.read_optional_instant(ends, faults, "/to")
+    limits = options.given_limits(rate, burst, day, month)
+    if not (begins or ends or grant or limits or status):
+        faults.append(Fault("", "nothing is given that would change"))
+    made = _change(
+        Operation.AGREEMENT_CHANGE,
+        reason,
+        lambda connection, _: keeping.change_agreement(
+            connection,
+            agreement,
+            from_at=from_at,
+            to_at=to_at,
+            grants=list(map(options.split_grant, grant)) if grant else None,
+            limits=limits or None,
+            status=status,
+        ),
+        faults,
+        missing="There is no such agreement.",
+    )
+    _tell(made)
+
+
+@agreement_app.command("list")
+def list_agreements(*, as_json: options.AsJson = False) -> None:
+    """List all agreements, with their grants and limits."""
+    kept = _read(listing.list_agreements)
+    tables.show(tables.of_agreements(kept), as_json=as_json)
+
+
+@key_app.command("create")
+def create_key(
+    institution: int,
+    *,
+    not_after: options.NotAfter = None,
+    cidr: options.Networks = None,
+    test: options.Sandbox = False,
+    reason: options.Reason,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make a key; its text is shown this once. Two may live, so that one replaces one."""
+    faults: list[Fault] = []
+    dead_from = options.read_optional_instant(not_after, faults, "/not_after")
+    made = _change(
+        Operation.KEY_CREATE,
+        reason,
+        lambda connection, peppers: keeping.create_key(
+            connection,
+            peppers,
+            institution=institution,
+            not_after=dead_from,
+            cidrs=cidr,
+            environment=_environment(test=test),
+        ),
+        faults,
+        missing=_NO_INSTITUTION,
+    )
+    key = made.result
+    _answer({"id": key.id, "key": key.text}, made, as_json=as_json)
+
+
+@key_app.command("revoke")
+def revoke_key(key: str, *, reason: options.Reason) -> None:
+    """End a key, or a token, by its id: within a second every worker refuses it."""
+    made = _change(
+        Operation.KEY_REVOKE,
+        reason,
+        lambda connection, _: keeping.revoke_key(connection, key),
+        missing="There is no such key.",
+    )
+    _tell(made)
+
+
+@key_app.command("list")
+def list_keys(*, as_json: options.AsJson = False) -> None:
+    """List institutions' keys, dead ones too; never a secret."""
+    kept = _read(listing.list_keys)
+    tables.show(tables.of_keys(kept), as_json=as_json)
+
+
+@staff_app.command("create")
+def create_staff(
+    name: str,
+    *,
+    role: Annotated[str, typer.Option(help="auditor, ops or admin.")],
+    not_after: options.NotAfter = None,
+    test: options.Sandbox = False,
+    reason: options.Reason,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make a member of staff; the text of the token is shown this once."""
+    faults: list[Fault] = []
+    dead_from = options.read_optional_instant(not_after, faults, "/not_after")
+    made = _change(
+        Operation.STAFF_CREATE,
+        reason,
+        lambda connection, peppers: keeping.create_staff(
+            connection,
+            peppers,
+            role=role,
+            name=name,
+            not_after=dead_from,
+            environment=_environment(test=test),
+        ),
+        faults,
+    )
+    staff = made.result
+    _answer({"id": staff.id, "token": staff.token.text}, made, as_json=as_json)
+
+
+@staff_app.command("revoke")
+def revoke_staff(staff: int, *, reason: options.Reason) -> None:
+    """End the token of a member of staff, by the member's id."""
+    made = _change(
+        Operation.STAFF_REVOKE,
+        reason,
+        lambda connection, _: keeping.revoke_staff(connection, staff),
+        missing="There is no such member of staff.",
+    )
+    _tell(made)
+
+
+@staff_app.command("list")
+def list_staff(*, as_json: options.AsJson = False) -> None:
+    """List all staff, those whose token is dead too; never a secret."""
+    kept = _read(listing.list_staff)
+    tables.show(tables.of_staff(kept), as_json=as_json)
+
+
+def _environment(*, test: bool) -> Environment:
+    return Environment.TEST if test else Environment.LIVE
+
+
+def _login_name() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        # In a container an account may have a number and no name.
+        return f"uid {os.getuid()}"
+
+
+def _change(
+    operation: Operation,
+    reason: str,
+    work: Callable[[Connection, NumberedKeys], Awaitable[T]],
+    faults: list[Fault] | None = None,
+    *,
+    missing: str = NOTHING_SUCH,
+) -> Made[T]:
+    """Makes a change and its entry, or ends the command."""
+    found = faults or []
+    change = Change(operation, *_why_and_who(reason, found))
+
+    async def make() -> Made[T]:
+        settings = read_settings(AdminSettings)
+        peppers = NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
+        async with session(settings.admin_dsn, setting="GATEWAY_ADMIN_DSN") as opened:
+            return await changes.make(
+                opened,
+                BatchDigests(peppers),
+                change,
+                lambda connection: work(connection, peppers),
+                found,
+            )
+
+    with told(missing=missing):
+        return asyncio.run(make())
+
+
+def _why_and_who(reason: str, faults: list[Fault]) -> tuple[str | None, str | None]:
+    # A login name may be a NIK, where staff have named accounts so.
+    return (
+        strict.read_text(
+            reason,
+            faults,
+            "/reason",
+            shortest=changes.SHORTEST_REASON,
+            longest=changes.LONGEST_REASON,
+        ),
+        strict.read_text(_login_name(), faults, "/operator"),
+    )
+
+
+def _read(work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def read() -> T:
+        dsn = read_settings(AdminSettings).admin_dsn
+        async with session(dsn, setting="GATEWAY_ADMIN_DSN") as connection:
+            return await work(connection)
+
+    with told():
+        return asyncio.run(read())
+
+
+def _answer(values: dict[str, object], made: Made[T], *, as_json: bool) -> None:
+    """Writes what was made: as JSON all of it, else the last value alone."""
+    _tell(made)
+    name, value = list(values.items())[-1]
+    if name != "id":
+        typer.echo(f"The {name} is shown this once and kept nowhere:", err=True)
+    if as_json:
+        typer.echo(json.dumps(values | {"access_id": made.access_id}))
+    else:
+        typer.echo(value)
+
+
+def _tell(made: Made[T]) -> None:
+    typer.echo(f"Done, and in the audit log as {made.access_id}.", err=True)

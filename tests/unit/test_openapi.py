@@ -1,0 +1,269 @@
+"""The OpenAPI document says what the application does, and is well formed."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+from pydantic import PostgresDsn, RedisDsn
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from gateway.app import create_app
+from gateway.audit.entry import Entry, Place, line
+from gateway.audit.inspection import MOST_A_PAGE
+from gateway.edge import auditing, questions
+from gateway.edge.openapi import DOCUMENT
+from gateway.edge.rendering import problem_type
+from gateway.lookup import Question
+from gateway.settings import ServeSettings
+from gateway.vocabulary import RESIDENT_FIELDS, Actor, Operation, Outcome, Reason
+
+OPENAPI: dict[str, Any] = json.loads(DOCUMENT)
+COMPONENTS: dict[str, Any] = OPENAPI["components"]
+HERE = "urn:gateway:openapi"
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+OPERATIONS = {
+    (path, method): item[method]
+    for path, item in OPENAPI["paths"].items()
+    for method in METHODS
+    if method in item
+}
+NIK = "3171014501909001"
+ASKED = {"nik": NIK, "purpose": "kyc"}
+
+
+def validate(schema: str, instance: object) -> None:
+    Draft202012Validator(
+        {"$ref": f"{HERE}#/components/schemas/{schema}"},
+        registry=Registry().with_resource(HERE, DRAFT202012.create_resource(OPENAPI)),
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    ).validate(instance)
+
+
+def walk(node: object) -> Iterator[dict[str, Any]]:
+    """Every object in the document."""
+    if isinstance(node, dict):
+        yield node
+        for below in node.values():
+            yield from walk(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from walk(below)
+
+
+def resolve(reference: str) -> Any:
+    node: Any = OPENAPI
+    for step in reference.removeprefix("#/").split("/"):
+        node = node[step]
+    return node
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Litestar:
+    """Built, not started: nothing is connected to."""
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(f"1:{'ab' * 32}\n", "ascii")
+    nowhere = PostgresDsn("postgres://nobody@127.0.0.1:1/nothing")
+    return create_app(
+        ServeSettings(
+            postgres_dsn=nowhere,
+            registry_dsn=nowhere,
+            auditor_dsn=nowhere,
+            redis_url=RedisDsn("redis://127.0.0.1:1"),
+            pepper_file=secret,
+            subject_keys_file=secret,
+        )
+    )
+
+
+def test_its_paths_and_methods_are_those_of_the_application(app: Litestar) -> None:
+    served = {
+        (route.path_format, method.lower())
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if not (handler.name or "").startswith("other methods of")
+        for method in handler.http_methods
+        # Litestar adds these by itself where no handler has the method.
+        if method != "OPTIONS"
+    }
+    assert set(OPERATIONS) == served
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+    led_to = {node["$ref"] for node in walk(OPENAPI) if "$ref" in node}
+    assert all(resolve(reference) for reference in led_to)
+    kept = {
+        f"#/components/{kind}/{name}"
+        for kind, named in COMPONENTS.items()
+        if kind != "securitySchemes"
+        for name in named
+    }
+    assert kept == led_to
+
+
+def test_every_schema_is_a_json_schema() -> None:
+    for schema in COMPONENTS["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    found = [node["schema"] for node in walk(OPENAPI) if "schema" in node]
+    assert len(found) > len(OPERATIONS)
+    for schema in found:
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("place", OPERATIONS, ids=" ".join)
+def test_every_operation_has_what_openapi_requires(place: tuple[str, str]) -> None:
+    operation = OPERATIONS[place]
+    in_path = {
+        parameter["name"]
+        for parameter in operation.get("parameters", ())
+        if parameter.get("in") == "path" and parameter["required"]
+    }
+    assert in_path == {
+        part[1:-1] for part in place[0].split("/") if part.startswith("{")
+    }
+    for status, response in operation["responses"].items():
+        assert status.isdigit()
+        whole = resolve(response["$ref"]) if "$ref" in response else response
+        assert whole["description"]
+    for required in operation["security"]:
+        assert required.keys() <= COMPONENTS["securitySchemes"].keys()
+
+
+def test_operation_ids_are_given_once() -> None:
+    ids = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_refusal_is_a_problem_document() -> None:
+    for response in COMPONENTS["responses"].values():
+        assert list(response["content"]) == ["application/problem+json"]
+
+
+def test_its_words_are_those_of_the_vocabulary() -> None:
+    schemas = COMPONENTS["schemas"]
+    for name, kind in (
+        ("Actor", Actor),
+        ("Operation", Operation),
+        ("Outcome", Outcome),
+        ("ProblemSlug", Reason),
+    ):
+        assert schemas[name]["enum"] == [one.word for one in kind]
+    assert schemas["Field"]["enum"] == list(RESIDENT_FIELDS)
+    assert list(schemas["Claims"]["properties"]) == list(RESIDENT_FIELDS)
+    types = schemas["Problem"]["properties"]["type"]["enum"]
+    assert types == [problem_type(reason) for reason in Reason]
+
+
+def test_its_members_and_parameters_are_those_that_are_read() -> None:
+    schemas = COMPONENTS["schemas"]
+    for name, members in (
+        ("VerifyRequest", questions.VERIFY_MEMBERS),
+        ("FetchRequest", questions.FETCH_MEMBERS),
+        ("SubjectSearch", auditing.SUBJECT_MEMBERS),
+    ):
+        assert set(schemas[name]["properties"]) == set(members)
+        assert schemas[name]["additionalProperties"] is False
+    search = OPERATIONS["/audit/entries", "get"]["parameters"]
+    names = [resolve(parameter["$ref"])["name"] for parameter in search]
+    assert names == list(auditing.SEARCH_PARAMETERS)
+
+
+def test_its_bounds_are_those_of_the_auditors_routes() -> None:
+    parameters = COMPONENTS["parameters"]
+    in_body = COMPONENTS["schemas"]["SubjectSearch"]["properties"]["reason"]
+    for reason in (parameters["Reason"]["schema"], in_body):
+        lengths = {"shortest": reason["minLength"], "longest": reason["maxLength"]}
+        assert lengths == auditing.REASON
+    limit = parameters["Limit"]["schema"]
+    assert (limit["default"], limit["maximum"]) == (
+        auditing.DEFAULT_PAGE,
+        MOST_A_PAGE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "read", "body"),
+    [
+        ("VerifyRequest", questions.read_verify, {"claims": {"name": "SITI"}}),
+        ("VerifyRequest", questions.read_verify, {"claims": {"name": "x" * 201}}),
+        ("VerifyRequest", questions.read_verify, {"claims": {"name": ""}}),
+        ("VerifyRequest", questions.read_verify, {"claims": {"salary": "1"}}),
+        ("VerifyRequest", questions.read_verify, {"claims": {}}),
+        ("VerifyRequest", questions.read_verify, {"claims": {"rt": 1}}),
+        ("VerifyRequest", questions.read_verify, {"fields": ["name"]}),
+        (
+            "VerifyRequest",
+            questions.read_verify,
+            {"claims": {"birth_date": "1990-02-30"}},
+        ),
+        (
+            "VerifyRequest",
+            questions.read_verify,
+            {"claims": {"birth_date": "1990-02-28"}},
+        ),
+        ("FetchRequest", questions.read_fetch, {"fields": ["name", "nik"]}),
+        ("FetchRequest", questions.read_fetch, {"fields": ["name", "name"]}),
+        ("FetchRequest", questions.read_fetch, {"fields": ["salary"]}),
+        ("FetchRequest", questions.read_fetch, {"fields": []}),
+        ("FetchRequest", questions.read_fetch, {"fields": ["name"], "nik": 3}),
+        ("FetchRequest", questions.read_fetch, {"fields": ["name"], "nik": "1" * 17}),
+        ("FetchRequest", questions.read_fetch, {"fields": ["name"], "purpose": "KYC"}),
+        ("FetchRequest", questions.read_fetch, {"fields": ["name"], "operator": None}),
+        ("FetchRequest", questions.read_fetch, {"fields": ["name"], "operator": ""}),
+        (
+            "FetchRequest",
+            questions.read_fetch,
+            {"fields": ["name"], "reference": "x" * 64},
+        ),
+        (
+            "FetchRequest",
+            questions.read_fetch,
+            {"fields": ["name"], "reference": "x" * 65},
+        ),
+        (
+            "FetchRequest",
+            questions.read_fetch,
+            {"fields": ["name"], "reference": f"no. {NIK}"},
+        ),
+    ],
+)
+def test_what_it_allows_in_a_body_is_what_is_read(
+    schema: str, read: Callable[[bytes], Question], body: dict[str, object]
+) -> None:
+    body = ASKED | body
+    question = read(json.dumps(body).encode())
+    if question.faults:
+        with pytest.raises(ValidationError):
+            validate(schema, body)
+    else:
+        validate(schema, body)
+
+
+def test_its_examples_are_valid() -> None:
+    for node in walk(OPENAPI["paths"]):
+        if "example" in node and "$ref" in node.get("schema", {}):
+            validate(node["schema"]["$ref"].rpartition("/")[2], node["example"])
+
+
+def test_an_entry_of_the_log_is_one_of_its_entries() -> None:
+    entry = Entry(
+        at=1_800_000_000_000_000,
+        actor=Actor.UNIDENTIFIED,
+        outcome=Outcome.REFUSED,
+        address=None,
+        operation=Operation.VERIFY,
+        reason=Reason.UNAUTHENTICATED,
+        count=12,
+    )
+    document = json.loads(line(entry, Place(1_800_000_000_000 << 21, 0)))
+    validate("Entry", document | {"leaf_index": None})
+    members = COMPONENTS["schemas"]["Entry"]["properties"]
+    assert list(members) == [*document, "leaf_index"]
