@@ -109,14 +109,6 @@ async def test_entries_recorded_at_once_share_flushes_and_no_name(
     assert {place_of(str(access.access_id)) for access in accesses} == rows
 
 
-async def test_an_entry_is_durable_before_its_recording_returns(
-    journal: Journal, superuser: Connection
-) -> None:
-    for n in range(1, 4):
-        await journal.record(failed())
-        assert len(await entries(superuser)) == n
-
-
 async def test_a_batch_holds_its_entries_in_the_order_of_their_instants(
     journal: Journal, superuser: Connection
 ) -> None:

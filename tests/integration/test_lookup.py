@@ -56,6 +56,7 @@ from tests.integration.desks import (
 pytestmark = pytest.mark.integration
 
 LOCK = "LOCK TABLE batches IN ACCESS EXCLUSIVE MODE"
+Work = Callable[[Lookups, Call], Coroutine[Any, Any, Any]]
 
 
 @pytest.fixture
@@ -97,10 +98,8 @@ async def test_a_verify_of_nobody_is_an_answer_and_charged(desk: Desk) -> None:
 
 
 async def test_a_fetch_discloses_what_was_asked_and_nothing_else(desk: Desk) -> None:
-    assert await desk.lookups.fetch(desk.call()) == {
-        "name": "SITI AMINAH",
-        "birth_date": "1990-01-05",
-    }
+    disclosed = {"name": "SITI AMINAH", "birth_date": "1990-01-05"}
+    assert await desk.lookups.fetch(desk.call()) == disclosed
     assert (await desk.entry())["outcome"] == Outcome.DISCLOSED
     await desk.accounted(charged=1)
 
@@ -181,6 +180,21 @@ async def test_a_refusal_is_one_entry_and_charges_nothing(
     await desk.accounted(charged=0)
 
 
+@pytest.mark.parametrize(
+    ("prepare", "problem"),
+    [(a_wrong_secret, Unauthenticated), (a_staff_token, Forbidden)],
+    ids=["wrong-secret", "staff"],
+)
+@pytest.mark.parametrize("work", [Lookups.fetch, Lookups.account])
+async def test_every_route_refuses_a_caller_alike(
+    desk: Desk, admin: Connection, prepare: Prepare, problem: type[Problem], work: Work
+) -> None:
+    call = desk.call(**await prepare(desk, admin))
+    with pytest.raises(problem):
+        await work(desk.lookups, call)
+    await desk.accounted(charged=0)
+
+
 async def test_the_first_check_that_fails_answers(
     desk: Desk, admin: Connection
 ) -> None:
@@ -230,6 +244,7 @@ async def test_a_key_that_collects_over_120_refusals_a_minute_is_refused_all(
 ) -> None:
     if now() // SECOND % 60 >= 50:
         await asyncio.sleep(60 - now() // SECOND % 60)
+        await desk.lookups.directory.refresh()
     desk.question.purpose = "treatment"
     for _ in range(120):
         await fails(desk, NotGranted)
@@ -261,9 +276,6 @@ def cancelled_from(
             go_on = partial(coroutine.throw, thrown)
         else:
             go_on = partial(coroutine.send, None)
-
-
-Work = Callable[[Lookups, Call], Coroutine[Any, Any, Any]]
 
 
 async def suspensions(desk: Desk, work: Work, first: int, last: int) -> list[int]:

@@ -167,6 +167,8 @@ def test_a_batch_begins_in_the_millisecond_of_its_newest_entry() -> None:
         "{" + NAME + "}",
         "urn:uuid:" + NAME,
         NAME.replace("0", "٠"),  # noqa: RUF001 - digits of another script
+        NAME[:-1] + "g",
+        NAME[:-1] + "_",
         "01a20da4-48fb-400a-8120-006000000000",  # version 4
         "01a20da4-48fb-700a-0120-006000000000",  # another variant
         "01a20da4-48fb-700a-8120-006000000001",  # bits this log leaves zero

@@ -1,0 +1,123 @@
+"""Every query of every queries.sql is one that PostgreSQL takes from who runs it."""
+
+from importlib.resources import files
+
+import asyncpg
+import pytest
+
+from gateway.postgres import queries
+from tests.conftest import Database
+
+pytestmark = pytest.mark.integration
+
+# Who runs which query. A new query is written here, or the first test fails.
+RUN_BY = {
+    "gateway.audit": {
+        "hot": ["draw_worker_number", "append", "create_partitions"],
+        "admin": ["draw_worker_number", "append"],
+        "auditor": ["extent", "entry_at", "page"],
+    },
+    "gateway.registry": {"registry": ["find_residents", "answers"]},
+    "gateway.partners": {
+        "hot": [
+            "directory_state",
+            "directory_version",
+            "purposes",
+            "institutions",
+            "agreements",
+            "keys",
+        ],
+        "admin": [
+            "purposes",
+            "institutions",
+            "agreements",
+            "institution_keys",
+            "staff_members",
+            "lock_institution",
+            "lock_agreement",
+            "count_live_keys",
+            "insert_institution",
+            "insert_agreement",
+            "update_agreement",
+            "delete_grants",
+            "insert_grant",
+            "insert_staff",
+            "insert_key",
+            "revoke_key",
+            "revoke_staff",
+        ],
+    },
+}
+RUNS = [
+    (package, role, name)
+    for package, roles in RUN_BY.items()
+    for role, names in roles.items()
+    for name in names
+]
+
+
+@pytest.mark.parametrize("package", RUN_BY)
+def test_every_query_is_run_by_somebody(package: str) -> None:
+    listed = {name for names in RUN_BY[package].values() for name in names}
+    assert set(queries(package)) == listed
+
+
+def test_every_file_of_queries_is_looked_at() -> None:
+    root = files("gateway")
+    found = {
+        f"gateway.{folder.name}"
+        for folder in root.iterdir()
+        if folder.is_dir() and folder.joinpath("queries.sql").is_file()
+    }
+    assert found == set(RUN_BY)
+
+
+@pytest.mark.parametrize("package", RUN_BY)
+def test_every_query_says_in_a_line_what_it_answers(package: str) -> None:
+    for name, text in queries(package).items():
+        first = text.splitlines()[0]
+        assert first.startswith("-- "), name
+        assert len(first.removeprefix("-- ").split()) >= 4, name
+
+
+async def test_every_query_is_prepared_by_the_role_that_runs_it(
+    database: Database,
+) -> None:
+    refused = []
+    for role in sorted({role for _, role, _ in RUNS}):
+        connection = await asyncpg.connect(database.dsn(role))
+        for package, _, name in [run for run in RUNS if run[1] == role]:
+            try:
+                await connection.prepare(queries(package)[name])
+            except asyncpg.PostgresError as error:
+                refused.append((package, role, name, str(error)))
+        await connection.close()
+    assert refused == []
+
+
+# PREPARE checks no rights; PostgreSQL does when a plan is carried out.
+NEEDS = [run for run in RUNS if run[2] != "create_partitions"]
+
+
+async def test_every_query_is_allowed_to_the_role_that_runs_it(
+    database: Database,
+) -> None:
+    refused = []
+    for role in sorted({role for _, role, _ in NEEDS}):
+        connection = await asyncpg.connect(database.dsn(role))
+        for package, _, name in [run for run in NEEDS if run[1] == role]:
+            prepared = await connection.prepare(queries(package)[name])
+            arguments = [None] * len(prepared.get_parameters())
+            attempt = connection.transaction()
+            await attempt.start()
+            try:
+                await prepared.fetch(*arguments)
+            except asyncpg.InsufficientPrivilegeError as error:
+                refused.append((package, role, name, str(error)))
+            except asyncpg.PostgresError:
+                # It got as far as its arguments, which say nothing: it may run.
+                pass
+            finally:
+                await attempt.rollback()
+        await connection.close()
+    assert refused == []
