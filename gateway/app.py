@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
 from litestar import Litestar, Response
@@ -52,6 +53,44 @@ log = structlog.get_logger()
 FIRST_REFRESH_SECONDS = 3.0
 PARTITION_SECONDS = 3600.0
 _NO_ROUTE = {404: NotFound, 405: MethodNotAllowed}
+
+
+# Every audited route, with what it asks and the one method it has.
+AUDITED: Final = (
+    ("/v1/verify", Operation.VERIFY, "POST"),
+    ("/v1/fetch", Operation.FETCH, "POST"),
+    ("/v1/account", Operation.ACCOUNT, "GET"),
+    ("/v1/receipts/{access_id:str}", Operation.RECEIPT, "GET"),
+    ("/audit/entries", Operation.AUDIT_SEARCH, "GET"),
+    ("/audit/subject-searches", Operation.AUDIT_SUBJECT_SEARCH, "POST"),
+    ("/audit/entries/{access_id:str}", Operation.AUDIT_ENTRY, "GET"),
+    ("/audit/entries/{access_id:str}/proof", Operation.AUDIT_PROOF, "GET"),
+    ("/audit/summary", Operation.AUDIT_SUMMARY, "GET"),
+    ("/audit/export", Operation.AUDIT_EXPORT, "GET"),
+)
+ROUTES: Final = (
+    lookups.verify,
+    lookups.fetch,
+    lookups.account,
+    lookups.receipt,
+    auditing.search,
+    auditing.search_subject,
+    auditing.one_entry,
+    auditing.proof,
+    exports.export,
+    summaries.summary,
+    public_log.checkpoint,
+    public_log.key,
+    public_log.inclusion,
+    public_log.consistency,
+    public_log.range_proof,
+    public_log.leaves,
+    health.live,
+    health.ready,
+    health.metrics,
+    explanations.explain,
+    openapi.document,
+)
 
 
 class Worker:
@@ -117,24 +156,27 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         clock=worker.clock,
         tasks=tasks,
     )
-    inspection = Inspection(worker.auditor)
-    sealed = SealedLog(worker.auditor, inspection)
-    return Services(
-        lookups=Lookups(
-            directory=directory,
-            limiter=Limiter(worker.redis, clock=worker.clock, tasks=tasks),
-            residents=Residents([worker.registry("lookups")], tasks=tasks),
-            journal=journal,
-            subjects=worker.subjects,
-            own_entries=OwnEntries(worker.receipts),
-            sealed=sealed,
-            clock=worker.clock,
-        ),
-        journal=journal,
+    held = Lookups(
         directory=directory,
-        inspection=inspection,
+        limiter=Limiter(worker.redis, clock=worker.clock, tasks=tasks),
+        residents=Residents([worker.registry("lookups")], tasks=tasks),
+        journal=journal,
+        subjects=worker.subjects,
+        own_entries=OwnEntries(worker.receipts),
+        sealed=SealedLog(worker.auditor),
+        clock=worker.clock,
+    )
+    return _services(worker, held)
+
+
+def _services(worker: Worker, held: Lookups) -> Services:
+    return Services(
+        lookups=held,
+        journal=held.journal,
+        directory=held.directory,
+        inspection=Inspection(worker.auditor),
         cursors=Cursors(worker.peppers),
-        sealed=sealed,
+        sealed=held.sealed,
         exports=Exports(worker.auditor),
         summaries=Summaries(worker.auditor),
         note_keys=worker.note_keys,
@@ -144,7 +186,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
             registry=worker.registry("health"),
             redis=worker.redis,
             clock=worker.clock,
-            journal=journal,
+            journal=held.journal,
         ),
     )
 
@@ -217,48 +259,8 @@ def create_app(settings: ServeSettings | None = None) -> Litestar:
             yield
 
     return Litestar(
-        route_handlers=[
-            # First, or Litestar would register an OPTIONS of its own for their paths.
-            refuse_other_methods("/v1/verify", Operation.VERIFY, ("POST",)),
-            refuse_other_methods("/v1/fetch", Operation.FETCH, ("POST",)),
-            refuse_other_methods("/v1/account", Operation.ACCOUNT, ("GET",)),
-            refuse_other_methods(
-                "/v1/receipts/{access_id:str}", Operation.RECEIPT, ("GET",)
-            ),
-            refuse_other_methods("/audit/entries", Operation.AUDIT_SEARCH, ("GET",)),
-            refuse_other_methods(
-                "/audit/subject-searches", Operation.AUDIT_SUBJECT_SEARCH, ("POST",)
-            ),
-            refuse_other_methods(
-                "/audit/entries/{access_id:str}", Operation.AUDIT_ENTRY, ("GET",)
-            ),
-            refuse_other_methods(
-                "/audit/entries/{access_id:str}/proof", Operation.AUDIT_PROOF, ("GET",)
-            ),
-            refuse_other_methods("/audit/summary", Operation.AUDIT_SUMMARY, ("GET",)),
-            refuse_other_methods("/audit/export", Operation.AUDIT_EXPORT, ("GET",)),
-            lookups.verify,
-            lookups.fetch,
-            lookups.account,
-            lookups.receipt,
-            auditing.search,
-            auditing.search_subject,
-            auditing.one_entry,
-            auditing.proof,
-            exports.export,
-            summaries.summary,
-            public_log.checkpoint,
-            public_log.key,
-            public_log.inclusion,
-            public_log.consistency,
-            public_log.range_proof,
-            public_log.leaves,
-            health.live,
-            health.ready,
-            health.metrics,
-            explanations.explain,
-            openapi.document,
-        ],
+        # The others first, or Litestar would add an OPTIONS of its own to their paths.
+        route_handlers=[*(refuse_other_methods(*one) for one in AUDITED), *ROUTES],
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,

@@ -1,8 +1,4 @@
-"""The command line of those who run the gateway and keep its partners.
-
-A value that was asked for goes to standard output, alone; sentences go to standard
-error. How a command ends that could not do its work is in gateway/exits.py.
-"""
+"""The command line. What was asked for goes to stdout, sentences to stderr (exits.py)."""
 
 import asyncio
 import json
@@ -388,7 +384,7 @@ def _read(work: Callable[[Connection], Awaitable[T]]) -> T:
 def _answer(values: dict[str, object], made: Made[T], *, as_json: bool) -> None:
     """Writes what was made: as JSON all of it, else the last value alone."""
     _tell(made)
-    name, value = list(values.items())[-1]
+    name, value = [*values.items()][-1]
     if name != "id":
         typer.echo(f"The {name} is shown this once and kept nowhere:", err=True)
     if as_json:

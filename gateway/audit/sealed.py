@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.audit import merkle, tree
-from gateway.audit.inspection import Inspection
 from gateway.audit.tree import Head
 from gateway.postgres import Pool
 
@@ -47,9 +46,8 @@ class BeyondHead(Exception):
 class SealedLog:
     """Read by the auditor's role; a worker's workers share its short-lived head."""
 
-    def __init__(self, pool: Pool, inspection: Inspection) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._inspection = inspection
         self._head: Head | None = None
         self._read_at = -HEAD_SECONDS
 

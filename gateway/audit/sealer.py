@@ -36,6 +36,7 @@ log = structlog.get_logger()
 SQL = tree.SQL
 PAUSE: Final = 0.5
 MOST_BATCHES: Final = 1000
+MOST_SPAN: Final = 10_000 << BATCH_TIME_SHIFT
 MINUTE_MS: Final = 60_000
 # Batches that commit late: looked for this far back at every pass, and, since a commit
 # may hang on a standby for long, two days back at the start and every hour.
@@ -111,8 +112,6 @@ class Sealer:
             first_leaves.append(grown.size)
             for leaf in batch.leaves:
                 completed += grown.add(leaf)
-        checkpoint = Checkpoint(self._origin, grown.size, grown.root())
-        kept = [pair for pair in completed if pair[0].level >= tree.KEPT_LEVEL]
         async with connection.transaction():
             await connection.execute(
                 SQL["insert_seals"],
@@ -120,20 +119,31 @@ class Sealer:
                 [batch.number for batch in taken],
                 [b"".join(batch.leaves) for batch in taken],
             )
-            await connection.execute(
-                SQL["insert_nodes"],
-                [node.level for node, _ in kept],
-                [node.number for node, _ in kept],
-                [hashed for _, hashed in kept],
-            )
-            await connection.execute(
-                SQL["insert_checkpoint"],
-                checkpoint.size,
-                checkpoint.root,
-                self._signer.sign(checkpoint),
-            )
+            await self._keep(connection, grown, completed)
         telemetry.SEALED.inc(grown.size - frontier.size)
         return grown
+
+    async def _keep(
+        self,
+        connection: Connection,
+        grown: Frontier,
+        completed: list[tuple[Node, bytes]],
+    ) -> None:
+        """The subtrees that a pass completed, and the log's new head."""
+        kept = [pair for pair in completed if pair[0].level >= tree.KEPT_LEVEL]
+        checkpoint = Checkpoint(self._origin, grown.size, grown.root())
+        await connection.execute(
+            SQL["insert_nodes"],
+            [node.level for node, _ in kept],
+            [node.number for node, _ in kept],
+            [hashed for _, hashed in kept],
+        )
+        await connection.execute(
+            SQL["insert_checkpoint"],
+            checkpoint.size,
+            checkpoint.root,
+            self._signer.sign(checkpoint),
+        )
 
     async def _take(self, connection: Connection) -> list[Batch]:
         """Committed batches that have no leaf numbers, with their leaves, in order."""
@@ -141,7 +151,11 @@ class Sealer:
         rows = await connection.fetch(SQL["unsealed"], since, MOST_BATCHES)
         if not rows:
             return []
-        first, last = rows[0]["batch"], rows[-1]["batch"]
+        # All entries between the first and the last are read: a batch that is a day
+        # late must not bring the day with it.
+        first = rows[0]["batch"]
+        rows = [row for row in rows if row["batch"] <= first + MOST_SPAN]
+        last = rows[-1]["batch"]
         entries = await connection.fetch(
             SQL["entries_of_batches"],
             first,

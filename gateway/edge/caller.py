@@ -32,7 +32,7 @@ from gateway.problems import (
     UnsupportedMediaType,
 )
 from gateway.quota.limit import Decision
-from gateway.vocabulary import Operation
+from gateway.vocabulary import Operation, Reason
 
 log = structlog.get_logger()
 
@@ -126,18 +126,21 @@ async def respond(
     try:
         response = await work()
         reason = access.reason
-    except Problem as error:
-        response = rendering.problem(
-            error, access_id=access.access_id, decision=decision()
-        )
-        reason = error.reason
     except Exception as error:  # noqa: BLE001 - the last line before the server
-        _tell(error)
+        problem = error if isinstance(error, Problem) else InternalError()
+        if problem is not error:
+            _tell(error)
         response = rendering.problem(
-            InternalError(), access_id=access.access_id, decision=decision()
+            problem, access_id=access.access_id, decision=decision()
         )
-        reason = InternalError.reason
-    seconds = time.perf_counter() - began
+        reason = problem.reason
+    _count(access, response, reason, time.perf_counter() - began)
+    return response
+
+
+def _count(
+    access: Access, response: Response[Any], reason: Reason | None, seconds: float
+) -> None:
     outcome = access.outcome.word if access.outcome else "none"
     told = reason.word if reason else ""
     telemetry.CALLS.labels(access.operation.word, outcome, told).inc()
@@ -153,7 +156,6 @@ async def respond(
         access_id=access.access_id,
         ms=round(seconds * 1000, 2),
     )
-    return response
 
 
 def _tell(error: Exception) -> None:

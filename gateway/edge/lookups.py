@@ -18,6 +18,8 @@ from gateway.edge.caller import (
     services,
 )
 from gateway.lookup import Account, Call, Question
+from gateway.partners.agreement import Agreement
+from gateway.quota.limit import Decision
 from gateway.vocabulary import GRANTABLE_OPERATIONS, Operation
 
 Reader = Callable[[bytes], Question]
@@ -131,25 +133,33 @@ def _account_document(account: Account) -> dict[str, object]:
             "to": to_text(agreement.to_at),
             "status": agreement.status,
         },
-        "grants": [
-            {
-                "purpose": grant.purpose,
-                "operations": [
-                    word for word in GRANTABLE_OPERATIONS if word in grant.operations
-                ],
-                "fields": grant.fields,
-            }
-            for grant in (agreement.grants.values() if agreement else ())
-        ],
-        "limits": [
-            {
-                "policy": one.policy,
-                "quota": one.quota,
-                "window_s": one.window_s,
-                "burst": one.burst,
-                "remaining": one.remaining,
-                "resets_at": to_text(one.resets_at),
-            }
-            for one in (account.decision.standings if agreement else ())
-        ],
+        "grants": _grants(agreement),
+        "limits": _limits(account.decision) if agreement else [],
     }
+
+
+def _grants(agreement: Agreement | None) -> list[dict[str, object]]:
+    return [
+        {
+            "purpose": grant.purpose,
+            "operations": [
+                word for word in GRANTABLE_OPERATIONS if word in grant.operations
+            ],
+            "fields": grant.fields,
+        }
+        for grant in (agreement.grants.values() if agreement else ())
+    ]
+
+
+def _limits(decision: Decision) -> list[dict[str, object]]:
+    return [
+        {
+            "policy": one.policy,
+            "quota": one.quota,
+            "window_s": one.window_s,
+            "burst": one.burst,
+            "remaining": one.remaining,
+            "resets_at": to_text(one.resets_at),
+        }
+        for one in decision.standings
+    ]

@@ -14,6 +14,7 @@ from gateway.problems import (
     NotGranted,
     Problem,
     QuotaExceeded,
+    Unauthenticated,
 )
 from gateway.quota.limit import Decision
 from gateway.vocabulary import Reason
@@ -143,9 +144,23 @@ def problem(
         "title": TITLE[reason],
         "status": STATUS[reason],
     }
-    if reason is Reason.UNAUTHENTICATED:
-        headers["WWW-Authenticate"] = "Bearer"
+    _add_details(error, document, headers)
+    if access_id is not None:
+        document["access_id"] = access_id
+    return Response(
+        msgspec.json.encode(document),
+        status_code=STATUS[reason],
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _add_details(
+    error: Problem, document: dict[str, object], headers: dict[str, str]
+) -> None:
     match error:
+        case Unauthenticated():
+            headers["WWW-Authenticate"] = "Bearer"
         case InvalidRequest(faults=faults):
             document["errors"] = faults
         case NotGranted(what=what, fields=fields):
@@ -159,11 +174,3 @@ def problem(
             headers["Allow"] = ", ".join(allowed)
         case _:
             pass
-    if access_id is not None:
-        document["access_id"] = access_id
-    return Response(
-        msgspec.json.encode(document),
-        status_code=STATUS[reason],
-        media_type="application/problem+json",
-        headers=headers,
-    )

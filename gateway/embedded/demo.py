@@ -224,44 +224,51 @@ def _wait_until_ready(
     raise ServerError(f"The gateway did not start; see {data / 'gateway.log'}.")
 
 
-def _greet(data: Path, credentials: Mapping[str, Any]) -> None:
-    with (data / "residents-sample.csv").open(encoding="utf-8", newline="") as file:
-        resident = next(csv.DictReader(file))
-    base, bank = credentials["base_url"], credentials["institutions"]["bank"]["key"]
-    auditor = credentials["staff"]["auditor"]
-    lookup = json.dumps(
-        {
-            "nik": resident["nik"],
-            "purpose": "kyc",
-            "claims": {"name": resident["name"], "birth_date": "1990-01-05"},
-        }
-    )
-    search = json.dumps(
-        {"nik": resident["nik"], "reason": "complaint 42 of a resident"}
-    )
-    quote = str.maketrans({"'": "'\\''"})
-    console.print(
-        f"""
+GREETING: Final = """
 [bold green]The gateway answers at {base}[/]
 
 As a bank, ask whether a name and a birth date are a resident's:
 
   curl -i {base}/v1/verify -H 'Authorization: Bearer {bank}' \\
-    -H 'Content-Type: application/json' -d '{lookup.translate(quote)}'
+    -H 'Content-Type: application/json' -d '{lookup}'
 
 As an auditor, ask who looked at that resident:
 
   curl {base}/audit/subject-searches -H 'Authorization: Bearer {auditor}' \\
-    -H 'Content-Type: application/json' -d '{search.translate(quote)}'
+    -H 'Content-Type: application/json' -d '{search}'
 
-More keys:    {data / "credentials.json"}
-More people:  {data / "residents-sample.csv"}
+As anyone, see the signed head of the log:
+
+  curl {base}/log/checkpoint
+
+More keys:    {data}/credentials.json
+More people:  {data}/residents-sample.csv
 The API:      {base}/openapi.json
-The log:      {data / "gateway.log"}
+The log:      {data}/gateway.log
 
-Ctrl-C stops everything; the data stays.""",
-        soft_wrap=True,
+Ctrl-C stops everything; the data stays."""
+
+
+def _greet(data: Path, credentials: Mapping[str, Any]) -> None:
+    with (data / "residents-sample.csv").open(encoding="utf-8", newline="") as file:
+        resident = next(csv.DictReader(file))
+    claims = {"name": resident["name"], "birth_date": "1990-01-05"}
+    lookup = {"nik": resident["nik"], "purpose": "kyc", "claims": claims}
+    search = {"nik": resident["nik"], "reason": "complaint 42 of a resident"}
+    greeting = GREETING.format(
+        base=credentials["base_url"],
+        bank=credentials["institutions"]["bank"]["key"],
+        auditor=credentials["staff"]["auditor"],
+        lookup=_quoted(lookup),
+        search=_quoted(search),
+        data=data,
     )
+    console.print(greeting, soft_wrap=True)
+
+
+def _quoted(body: Mapping[str, object]) -> str:
+    """JSON as it stands between a shell's single quotes."""
+    return json.dumps(body).replace("'", "'\\''")
 
 
 def _stay(

@@ -35,6 +35,7 @@ def gateway_alone(tmp_path: Path) -> Iterator[str]:
         "GATEWAY_POSTGRES_DSN": dsn,
         "GATEWAY_REGISTRY_DSN": dsn,
         "GATEWAY_AUDITOR_DSN": dsn,
+        "GATEWAY_RECEIPTS_DSN": dsn,
         "GATEWAY_SEALER_DSN": dsn,
         "GATEWAY_REDIS_URL": f"redis://127.0.0.1:{nowhere}/0",
         "GATEWAY_PEPPER_FILE": str(tmp_path / "pepper"),

@@ -13,13 +13,15 @@ from redis.asyncio import Redis
 from gateway.audit.access import Access
 from gateway.audit.entry import parse_address
 from gateway.audit.journal import Journal
+from gateway.audit.own_entries import OwnEntries
+from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
 from gateway.clock import SECOND, ServerClock
 from gateway.lookup import Call, Lookups, Question
 from gateway.partners import keeping
 from gateway.partners.directory import Directory
 from gateway.partners.keys import Environment, checksum
-from gateway.postgres import Connection, Link
+from gateway.postgres import Connection, Link, pool
 from gateway.problems import Fault
 from gateway.quota.limiter import Limiter, state_key
 from gateway.registry.residents import Residents
@@ -97,7 +99,7 @@ class Desk:
 
 @asynccontextmanager
 async def lookups_over(
-    *, hot: str, registry: str, redis: Redis
+    *, hot: str, registry: str, auditor: str, receipts: str, redis: Redis
 ) -> AsyncIterator[Lookups]:
     clock = ServerClock()
     names = {"directory": hot, "listener": hot, "journal": hot, "lookups": registry}
@@ -105,7 +107,11 @@ async def lookups_over(
         name: Link(dsn, name=name, statement_seconds=0) for name, dsn in names.items()
     }
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with (
+            pool(auditor, name="auditor", size=1, statement_seconds=5) as everything,
+            pool(receipts, name="receipts", size=1, statement_seconds=5) as own,
+            asyncio.TaskGroup() as tasks,
+        ):
             yield Lookups(
                 directory=Directory(
                     links["directory"], links["listener"], SECRETS, clock
@@ -116,6 +122,8 @@ async def lookups_over(
                     [links["journal"]], peppers=SECRETS, clock=clock, tasks=tasks
                 ),
                 subjects=SubjectKeys(SECRETS),
+                own_entries=OwnEntries(own),
+                sealed=SealedLog(everything),
                 clock=clock,
             )
     finally:
@@ -162,7 +170,9 @@ async def opened_desk(
     institution = await keeping.create_institution(admin, "Bank Contoh")
     agreement = await new_agreement(admin, institution)
     key = await new_key(admin, institution)
-    over = {role: database.dsn(role) for role in ("hot", "registry")} | elsewhere
+    over = {
+        role: database.dsn(role) for role in ("hot", "registry", "auditor", "receipts")
+    } | elsewhere
     async with lookups_over(redis=redis, **over) as lookups:
         yield Desk(lookups, superuser, redis, institution, agreement, key)
 

@@ -17,7 +17,10 @@ from referencing.jsonschema import DRAFT202012
 from gateway.app import create_app
 from gateway.audit.entry import Entry, Place, line
 from gateway.audit.inspection import MOST_A_PAGE
-from gateway.edge import auditing, questions
+from gateway.audit.sealed import MOST_LEAVES, Receipt
+from gateway.audit.summary import By
+from gateway.audit.tree import Head
+from gateway.edge import auditing, exports, questions, summaries
 from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
 from gateway.lookup import Question
@@ -64,6 +67,11 @@ def resolve(reference: str) -> Any:
     return node
 
 
+def parameters_of(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    given = operation.get("parameters", ())
+    return [resolve(one["$ref"]) if "$ref" in one else one for one in given]
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Litestar:
     """Built, not started: nothing is connected to."""
@@ -76,9 +84,12 @@ def app(tmp_path: Path) -> Litestar:
             postgres_dsn=nowhere,
             registry_dsn=nowhere,
             auditor_dsn=nowhere,
+            receipts_dsn=nowhere,
             redis_url=RedisDsn("redis://127.0.0.1:1"),
             pepper_file=secret,
             subject_keys_file=secret,
+            signing_key_file=secret,
+            log_origin="resident-data-gateway.example/test",
         )
     )
 
@@ -123,8 +134,8 @@ def test_every_operation_has_what_openapi_requires(place: tuple[str, str]) -> No
     operation = OPERATIONS[place]
     in_path = {
         parameter["name"]
-        for parameter in operation.get("parameters", ())
-        if parameter.get("in") == "path" and parameter["required"]
+        for parameter in parameters_of(operation)
+        if parameter["in"] == "path" and parameter["required"]
     }
     assert in_path == {
         part[1:-1] for part in place[0].split("/") if part.startswith("{")
@@ -171,9 +182,13 @@ def test_its_members_and_parameters_are_those_that_are_read() -> None:
     ):
         assert set(schemas[name]["properties"]) == set(members)
         assert schemas[name]["additionalProperties"] is False
-    search = OPERATIONS["/audit/entries", "get"]["parameters"]
-    names = [resolve(parameter["$ref"])["name"] for parameter in search]
-    assert names == list(auditing.SEARCH_PARAMETERS)
+    for path, parameters in (
+        ("/audit/entries", auditing.SEARCH_PARAMETERS),
+        ("/audit/export", exports.PARAMETERS),
+        ("/audit/summary", summaries.PARAMETERS),
+    ):
+        named = [one["name"] for one in parameters_of(OPERATIONS[path, "get"])]
+        assert named == list(parameters)
 
 
 def test_its_bounds_are_those_of_the_auditors_routes() -> None:
@@ -187,6 +202,17 @@ def test_its_bounds_are_those_of_the_auditors_routes() -> None:
         auditing.DEFAULT_PAGE,
         MOST_A_PAGE,
     )
+
+
+def test_its_choices_are_those_of_the_export_and_the_summary() -> None:
+    parameters = COMPONENTS["parameters"]
+    assert parameters["Format"]["schema"]["enum"] == list(exports.MEDIA_TYPES)
+    exported = OPERATIONS["/audit/export", "get"]["responses"]["200"]["content"]
+    sent = [kind.partition(";")[0] for kind in exports.MEDIA_TYPES.values()]
+    assert list(exported) == sent
+    in_answer = COMPONENTS["schemas"]["Summary"]["properties"]["by"]["enum"]
+    assert parameters["By"]["schema"]["enum"] == in_answer == list(By)
+    assert f"{MOST_LEAVES:,}" in OPERATIONS["/log/leaves", "get"]["description"]
 
 
 @pytest.mark.parametrize(
@@ -267,3 +293,11 @@ def test_an_entry_of_the_log_is_one_of_its_entries() -> None:
     validate("Entry", document | {"leaf_index": None})
     members = COMPONENTS["schemas"]["Entry"]["properties"]
     assert list(members) == [*document, "leaf_index"]
+
+
+def test_a_receipt_of_the_log_is_one_of_its_receipts() -> None:
+    head = Head(2, bytes(32), "a note")
+    document = Receipt(b'{"v":1}', 0, head, [bytes(range(32))]).document
+    validate("Receipt", document)
+    schema = COMPONENTS["schemas"]["Receipt"]
+    assert list(schema["properties"]) == list(document) == schema["required"]

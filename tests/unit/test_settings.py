@@ -19,9 +19,12 @@ GOOD = {
     "GATEWAY_POSTGRES_DSN": DSN,
     "GATEWAY_REGISTRY_DSN": DSN,
     "GATEWAY_AUDITOR_DSN": DSN,
+    "GATEWAY_RECEIPTS_DSN": DSN,
     "GATEWAY_REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:6379/0",
     "GATEWAY_PEPPER_FILE": "pepper",
     "GATEWAY_SUBJECT_KEYS_FILE": "subjects",
+    "GATEWAY_SIGNING_KEY_FILE": "signing",
+    "GATEWAY_LOG_ORIGIN": "log.example/residents",
 }
 SECRET = "ab" * 32
 
