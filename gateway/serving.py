@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from gateway.settings import (
 
 DRAIN_SECONDS = 10
 RESPAWN_PAUSE = 0.3
+MOST_CONNECTIONS = 10_000
 
 
 class Workers(MPServer):
@@ -61,6 +63,7 @@ def serve() -> None:
     multiprocessing.set_start_method("spawn", force=True)
     metrics = Path(tempfile.mkdtemp(prefix="gateway-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    _allow_open_files()
     stopping = threading.Event()
     sealer = threading.Thread(target=_keep_sealing, args=(stopping,))
     sealer.start()
@@ -70,6 +73,15 @@ def serve() -> None:
         stopping.set()
         sealer.join()
         shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _allow_open_files() -> None:
+    """As many as the machine lets us: a connection is one, and 1,024 is usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MOST_CONNECTIONS
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _workers(settings: ServeSettings) -> Workers:
@@ -83,6 +95,10 @@ def _workers(settings: ServeSettings) -> Workers:
         runtime_mode=RuntimeModes.st,
         loop=Loops.uvloop,
         websockets=False,
+        # Connections a worker keeps open. Granian's own bound is 512, so that a
+        # thousand idle ones would shut out everybody.
+        backpressure=MOST_CONNECTIONS,
+        backlog=4096,
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
         log_level=LogLevels.warning,

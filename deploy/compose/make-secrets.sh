@@ -1,10 +1,18 @@
 #!/bin/sh
 # Makes the secrets that docker-compose.yml names, once, in deploy/compose/secrets/, and
-# says in .env whose they are. It never replaces a secret: without the pepper and the
+# says in .env whose they are. Its argument is the log's name (GATEWAY_LOG_ORIGIN), which
+# is signed with every head and never changes. It never replaces a secret: without the pepper and the
 # subject keys no key is valid and no entry about a resident is found.
 set -eu
 umask 077
 cd "$(dirname "$0")"
+
+case ${1-} in
+'' | *[!0-9A-Za-z./_-]*)
+    echo "usage: make-secrets.sh log.example/residents   (the log's name: letters, digits, . / _ -)" >&2
+    exit 2
+    ;;
+esac
 
 if [ -e secrets ]; then
     echo "deploy/compose/secrets is there already; nothing was changed." >&2
@@ -19,7 +27,7 @@ secret() { od -An -vtx1 -N32 /dev/urandom | tr -d ' \n'; }
 dsn() { printf '%s=postgresql://gateway_%s:%s@postgres:5432/gateway?sslmode=disable\n' "$1" "$2" "$(cat "gateway_$2")"; }
 
 # Read inside containers by other accounts, so open to all; the folder around them is not.
-for name in postgres gateway_owner gateway_hot gateway_registry gateway_sealer gateway_auditor gateway_admin; do
+for name in postgres gateway_owner gateway_hot gateway_registry gateway_sealer gateway_auditor gateway_receipts gateway_admin; do
     secret > "$name"
     chmod 0644 "$name"
 done
@@ -30,12 +38,16 @@ chmod 0644 valkey
 # The gateway refuses these if others than their owner may read them.
 printf '1:%s\n' "$(secret)" > pepper
 printf '1:%s\n' "$(secret)" > subject-keys
+printf '1:%s\n' "$(secret)" > signing-key
 
 {
     dsn GATEWAY_POSTGRES_DSN hot
     dsn GATEWAY_REGISTRY_DSN registry
     dsn GATEWAY_AUDITOR_DSN auditor
+    dsn GATEWAY_RECEIPTS_DSN receipts
+    dsn GATEWAY_SEALER_DSN sealer
     printf 'GATEWAY_REDIS_URL=redis://:%s@valkey:6379/0\n' "$valkey"
+    printf 'GATEWAY_LOG_ORIGIN=%s\n' "$1"
 } > serve.env
 dsn GATEWAY_OWNER_DSN owner > owner.env
 dsn GATEWAY_ADMIN_DSN admin > admin.env
@@ -46,7 +58,7 @@ if [ "$uid" -eq 0 ]; then
     # The gateway never runs as root: the files go to the account of its image.
     uid=10001
     gid=10001
-    chown "$uid:$gid" pepper subject-keys
+    chown "$uid:$gid" pepper subject-keys signing-key
 fi
 cd ..
 {
@@ -56,4 +68,4 @@ cd ..
 } > ../../.env.new
 mv ../../.env.new ../../.env
 mv secrets.new secrets
-echo "Made deploy/compose/secrets and .env. Keep a copy of pepper and subject-keys elsewhere." >&2
+echo "Made deploy/compose/secrets and .env. Keep a copy of pepper, subject-keys and signing-key elsewhere." >&2

@@ -9,7 +9,8 @@ DECLARE
     role text;
 BEGIN
     FOREACH role IN ARRAY ARRAY[
-        'gateway_owner', 'gateway_hot', 'gateway_registry', 'gateway_sealer', 'gateway_auditor', 'gateway_admin'
+        'gateway_owner', 'gateway_hot', 'gateway_registry', 'gateway_sealer', 'gateway_auditor',
+        'gateway_receipts', 'gateway_admin'
     ] LOOP
         EXECUTE format('CREATE ROLE %I LOGIN PASSWORD %L', role, trim(pg_read_file('/run/secrets/' || role), E'\n'));
     END LOOP;

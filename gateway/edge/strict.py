@@ -18,6 +18,7 @@ LONGEST_TEXT: Final = 64
 LONGEST_CLAIM: Final = 200
 _PURPOSE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _SIXTEEN_DIGITS: Final = re.compile(r"\d{16}")
+_KEY: Final = re.compile(r"gd[ks]_(?:live|test)_[0-9A-Za-z]{8}")
 _NAMEABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _INSTANT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:[0-5]\d)"
@@ -109,13 +110,15 @@ def read_text(
     shortest: int = 1,
     longest: int = LONGEST_TEXT,
 ) -> str | None:
-    """Free text that goes into the log: no control characters, no 16 digits in a row."""
+    """Free text that goes into the log: printable, without a NIK's digits or a key."""
     if not isinstance(value, str) or not shortest <= len(value) <= longest:
         faults.append(Fault(at, f"want a text of {shortest} to {longest} characters"))
     elif not value.isprintable():
         faults.append(Fault(at, "want printable characters only"))
     elif _SIXTEEN_DIGITS.search(value):
         faults.append(Fault(at, "must not hold 16 digits in a row"))
+    elif _KEY.search(value):
+        faults.append(Fault(at, "must not hold a key"))
     else:
         return value
     return None

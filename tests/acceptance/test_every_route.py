@@ -1,0 +1,121 @@
+"""Walks the application's own routes, so that none can be added that is not audited."""
+
+import re
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import pytest
+from litestar.routes import HTTPRoute
+from pydantic import PostgresDsn, RedisDsn
+
+from gateway.app import create_app
+from gateway.settings import ServeSettings
+from tests.acceptance.ledger import entries
+from tests.acceptance.service import Service
+from tests.acceptance.wire import Answer
+
+pytestmark = [pytest.mark.acceptance]
+
+# Public, and by name: a route that is to join them is a decision.
+PUBLIC: Final = {
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/problems/{slug:str}",
+    "/openapi.json",
+    "/log/checkpoint",
+    "/log/key",
+    "/log/leaves",
+    "/log/proof/consistency",
+    "/log/proof/inclusion",
+    "/log/proof/range",
+}
+PLACEHOLDERS: Final = {"access_id": "01a21017-72c5-7000-8020-000000000000"}
+
+
+def routes(service: Service) -> Iterator[tuple[str, str]]:
+    """Every method of every path of the application."""
+    told = service.environment
+    settings = ServeSettings(
+        postgres_dsn=PostgresDsn(told["GATEWAY_POSTGRES_DSN"]),
+        registry_dsn=PostgresDsn(told["GATEWAY_REGISTRY_DSN"]),
+        auditor_dsn=PostgresDsn(told["GATEWAY_AUDITOR_DSN"]),
+        receipts_dsn=PostgresDsn(told["GATEWAY_RECEIPTS_DSN"]),
+        signing_key_file=Path(told["GATEWAY_SIGNING_KEY_FILE"]),
+        log_origin=told["GATEWAY_LOG_ORIGIN"],
+        redis_url=RedisDsn(told["GATEWAY_REDIS_URL"]),
+        pepper_file=Path(told["GATEWAY_PEPPER_FILE"]),
+        subject_keys_file=Path(told["GATEWAY_SUBJECT_KEYS_FILE"]),
+    )
+    for route in create_app(settings).routes:
+        assert isinstance(route, HTTPRoute)
+        yield from ((method, route.path) for method in sorted(route.methods))
+
+
+def target(path: str) -> str:
+    return re.sub(r"\{(\w+):\w+\}", lambda found: PLACEHOLDERS[found[1]], path)
+
+
+@pytest.fixture
+def no_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application is built here for its routes; the tests' logging stays."""
+    monkeypatch.setattr("gateway.telemetry.configure_logging", lambda: None)
+
+
+@pytest.mark.usefixtures("no_logging")
+async def test_every_route_leaves_an_entry_and_needs_a_credential_save_those_named(
+    service: Service,
+) -> None:
+    walked = list(routes(service))
+    assert {path for _, path in walked} >= PUBLIC
+    audited = [(method, path) for method, path in walked if path not in PUBLIC]
+    assert len(audited) > 20
+    for number, (method, path) in zip(count(1), audited, strict=False):
+        # An address of its own, so that its refusal is entered singly.
+        source = f"127.0.9.{number}"
+        nobody = await service.ask(method, target(path), source=source)
+        assert nobody.status == 401, (method, path)
+        await check_entry(service, nobody, "unauthenticated")
+        for key in wrong_kinds(service, path):
+            wrong = await service.ask(method, target(path), source=source, key=key)
+            # A method that the route does not have is told to anyone with a key.
+            reason = (
+                wrong.headers.get("allow") and "method-not-allowed"
+            ) or "forbidden"
+            assert wrong.status == (405 if "allow" in wrong.headers else 403), (
+                method,
+                path,
+            )
+            await check_entry(service, wrong, reason)
+
+
+def wrong_kinds(service: Service, path: str) -> list[str]:
+    """Valid credentials that this path is not for."""
+    institution = service.sample("bulk").key
+    if path.startswith("/audit"):
+        return [institution, service.staff["ops"], service.staff["admin"]]
+    if path.startswith("/v1"):
+        return list(service.staff.values())
+    raise AssertionError(f"nobody said whose route {path} is")
+
+
+async def check_entry(service: Service, answer: Answer, reason: str) -> None:
+    assert answer.access_id is not None
+    # The entries of the last moments: the walk makes them one after another.
+    recent = await entries(service.auditor_dsn, "e.at > now() - interval '5 seconds'")
+    (entry,) = [one for one in recent if one["access_id"] == answer.access_id]
+    assert (entry["outcome"], entry["reason"]) == ("refused", reason)
+
+
+@pytest.mark.usefixtures("no_logging")
+async def test_each_route_has_every_method_or_refuses_it_with_an_entry(
+    service: Service,
+) -> None:
+    methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    by_path: dict[str, set[str]] = {}
+    for method, path in routes(service):
+        by_path.setdefault(path, set()).add(method)
+    for path, held in by_path.items():
+        assert path in PUBLIC or held == methods, path

@@ -1,0 +1,123 @@
+"""PostgreSQL with the log gone, or there and answering nothing."""
+
+import asyncio
+import time
+from typing import Final
+
+import pytest
+
+from tests.acceptance import questions
+from tests.acceptance.ledger import differences, entries
+from tests.acceptance.questions import Question, nik_of
+from tests.acceptance.service import Service
+from tests.faults.breaking import WAYS, How, away, seconds_until
+from tests.faults.load import Load, under_load
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
+
+# The contract's numbers, and what the test's own loop may add on a busy machine.
+ANSWER_SECONDS: Final = 1.0
+SLACK: Final = 0.25
+NOT_READY_SECONDS: Final = 2.0
+FIRST_SUCCESS_SECONDS: Final = 5.0
+REASONS: Final = {"audit-unavailable", "temporary-reduced-capacity"}
+
+
+@pytest.mark.parametrize("how", WAYS)
+async def test_without_the_log_no_data_leaves_and_service_returns_by_itself(
+    service: Service, how: How
+) -> None:
+    caller = service.newcomer()
+    resident = service.residents[7]
+
+    def ask() -> Question:
+        return questions.fetch(caller, nik_of(resident), ["name", "address"])
+
+    async with under_load(service, ask) as load:
+        await load.first_success(after=0, within=5)
+        gone = time.monotonic()
+        async with away(service.log, how):
+            surely_gone = time.monotonic()
+            await seconds_until(
+                lambda: service.ask("GET", "/health/ready"),
+                lambda answer: answer.status == 503,
+                since=gone,
+                within=NOT_READY_SECONDS,
+            )
+            await asyncio.sleep(surely_gone + 4 - time.monotonic())
+            still_gone = time.monotonic()
+        back = time.monotonic()
+        seconds = await load.first_success(after=back, within=FIRST_SUCCESS_SECONDS)
+        assert seconds <= FIRST_SUCCESS_SECONDS
+        await asyncio.sleep(0.5)
+    check_refused(load, surely_gone, still_gone)
+    await check_entries(service, load)
+    await seconds_until(
+        lambda: service.ask("GET", "/health/ready"),
+        lambda answer: answer.status == 200,
+        since=time.monotonic(),
+        within=FIRST_SUCCESS_SECONDS,
+    )
+
+
+def check_refused(load: Load, gone: float, back: float) -> None:
+    meanwhile = load.sent_between(gone, back - ANSWER_SECONDS - SLACK)
+    assert len(meanwhile) > 16, "nobody was answered"
+    for one in meanwhile:
+        assert one.answer.status == 503, one.answer
+        assert one.answer.reason in REASONS
+        assert "resident" not in one.answer.json
+    assert not load.lost, "a call was left without an answer"
+    slowest = max(one.answer.seconds for one in load.answered)
+    assert slowest <= ANSWER_SECONDS + SLACK
+    assert {one.answer.status for one in load.answered} == {200, 503}
+
+
+async def check_entries(service: Service, load: Load) -> None:
+    entered = await entries(service.auditor_dsn)
+    by_id = {entry["access_id"]: entry for entry in entered}
+    assert len(by_id) == len(entered)
+    for one in load.answered:
+        if one.answer.access_id is None:
+            assert one.answer.status == 503
+            continue
+        expected = questions.entry_of(one.question, one.answer, service.subjects)
+        if one.answer.status == 503:
+            # While the directory is out of date nobody is identified.
+            known = ("access_id", "operation", "outcome", "reason", "charged")
+            expected = {member: expected[member] for member in known}
+        assert not differences(expected, by_id[one.answer.access_id])
+
+
+async def test_a_call_refused_while_the_log_is_away_is_not_charged(
+    service: Service,
+) -> None:
+    caller = service.newcomer()
+    question = questions.fetch(caller, nik_of(service.residents[8]), ["name"])
+    day_before = await day_remaining(service, question)
+    async with away(service.log, "stopped"):
+        for _ in range(20):
+            answer = await service.ask(
+                "POST", "/v1/fetch", key=caller.key, json=question.json
+            )
+            assert answer.status == 503
+    await seconds_until(
+        lambda: service.ask("GET", "/v1/account", key=caller.key),
+        lambda answer: answer.status == 200,
+        since=time.monotonic(),
+        within=FIRST_SUCCESS_SECONDS,
+    )
+    # At most the flushes under way when it went have a fate that only the log knows.
+    unknown = 2
+    assert day_before - 1 - await day_remaining(service, question) <= unknown
+
+
+async def day_remaining(service: Service, question: Question) -> int:
+    """What is left of the day after one call more."""
+    assert question.caller is not None
+    key = question.caller.key
+    answer = await service.ask("POST", "/v1/fetch", key=key, json=question.json)
+    assert answer.status == 200
+    account = await service.ask("GET", "/v1/account", key=key)
+    left: int = account.json["limits"][1]["remaining"]
+    return left
