@@ -53,6 +53,7 @@ GRANT SELECT (number, id) ON keys TO gateway_sealer;
 GRANT SELECT ON purposes TO gateway_sealer;
 GRANT USAGE ON SEQUENCE worker_numbers TO gateway_hot, gateway_admin;
 GRANT EXECUTE ON FUNCTION create_partitions TO gateway_hot, gateway_sealer;
+GRANT EXECUTE ON FUNCTION summarize_entries TO gateway_sealer;
 
 -- Whose rows of the log are whose. What a query forgets to ask, this still holds: the
 -- receipts' role sees the entries of the institution its transaction is for, and none

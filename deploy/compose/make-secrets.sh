@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes the secrets that docker-compose.yml names, once, in deploy/compose/secrets/, and
 # says in .env whose they are. Its argument is the log's name (GATEWAY_LOG_ORIGIN), which
-# is signed with every head and never changes. It never replaces a secret: without the pepper and the
-# subject keys no key is valid and no entry about a resident is found.
+# is signed with every head and never changes. It never replaces a secret: without the
+# pepper and the subject keys no key is valid and no entry about a resident is found.
 set -eu
 umask 077
 cd "$(dirname "$0")"

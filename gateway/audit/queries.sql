@@ -64,6 +64,10 @@ ORDER BY e.at DESC, e.batch DESC, e.position DESC;
 -- Is there no other? Held by the session until it ends, however it ends.
 SELECT pg_try_advisory_lock(7305127);
 
+-- name: summarize_entries
+-- Which pages hold which batches? So that what was just written is found by its index.
+SELECT summarize_entries();
+
 -- name: newest_sealed
 -- Up to which batch has been sealed, give or take what commits late? By seals_batch_key.
 SELECT max(batch) FROM seals;

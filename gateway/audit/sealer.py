@@ -43,6 +43,7 @@ MINUTE_MS: Final = 60_000
 LOOK_BACK_MS: Final = 2 * MINUTE_MS
 SWEEP_BACK_MS: Final = 2 * 24 * 60 * MINUTE_MS
 SWEEP_SECONDS: Final = 3600.0
+SUMMARY_SECONDS: Final = 5.0
 
 
 class AlteredBatch(Exception):
@@ -70,12 +71,16 @@ class Sealer:
         self._signer = signer
         self._digests = digests
         self._swept_at = -SWEEP_SECONDS
+        self._summarized_at = -SUMMARY_SECONDS
 
     async def run(self) -> None:
         async with self._link.connection() as connection:
             # The lock is the database's to give: there is no event to wait for.
             while not await connection.fetchval(SQL["try_to_be_the_sealer"]):  # noqa: ASYNC110 - see above
                 await asyncio.sleep(PAUSE)
+            # Every table here is large, or will be; fresh partitions have no statistics
+            # to say so.
+            await connection.execute("SET enable_seqscan = off")
             log.info("sealing_began")
             frontier = await self.frontier(connection)
             while True:
@@ -147,8 +152,8 @@ class Sealer:
 
     async def _take(self, connection: Connection) -> list[Batch]:
         """Committed batches that have no leaf numbers, with their leaves, in order."""
-        since = await self._horizon(connection)
-        rows = await connection.fetch(SQL["unsealed"], since, MOST_BATCHES)
+        await self._summarize(connection)
+        rows = await self._unsealed(connection)
         if not rows:
             return []
         # All entries between the first and the last are read: a batch that is a day
@@ -181,10 +186,22 @@ class Sealer:
             log.critical("altered_batch", batch=row["batch"])
             raise AlteredBatch(f"batch {row['batch']} is not as it was written")
 
-    async def _horizon(self, connection: Connection) -> int:
+    async def _summarize(self, connection: Connection) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._summarized_at >= SUMMARY_SECONDS:
+            self._summarized_at = now
+            await connection.execute(SQL["summarize_entries"])
+
+    async def _unsealed(self, connection: Connection) -> list[asyncpg.Record]:
         now = asyncio.get_running_loop().time()
         newest: int = await connection.fetchval(SQL["newest_sealed"]) or 0
-        back = LOOK_BACK_MS
-        if now - self._swept_at >= SWEEP_SECONDS:
-            self._swept_at, back = now, SWEEP_BACK_MS
-        return max(0, newest - (back << BATCH_TIME_SHIFT))
+        recent = max(0, newest - (LOOK_BACK_MS << BATCH_TIME_SHIFT))
+        sweeping = now - self._swept_at >= SWEEP_SECONDS
+        since = max(0, newest - (SWEEP_BACK_MS << BATCH_TIME_SHIFT))
+        rows = await connection.fetch(
+            SQL["unsealed"], since if sweeping else recent, MOST_BATCHES
+        )
+        if sweeping and not (rows and rows[0]["batch"] < recent):
+            # Until then there are late ones left, of which a pass takes the first.
+            self._swept_at = now
+        return rows

@@ -33,5 +33,32 @@ CREATE TABLE checkpoints (
     CONSTRAINT roots_are_sha256 CHECK (length(root) = 32)
 );
 
+-- Entries are found by entries_by_place, which knows a range of pages only once that is
+-- summarised. PostgreSQL does so by itself within a minute or two; the sealer, which reads
+-- what has just been written, asks for it every few seconds.
+CREATE FUNCTION summarize_entries() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    today date := (clock_timestamp() AT TIME ZONE 'Asia/Jakarta')::date;
+    index regclass;
+BEGIN
+    FOR index IN
+        SELECT i.inhrelid::regclass
+        FROM pg_inherits AS i
+        JOIN pg_index AS x ON x.indexrelid = i.inhrelid
+        JOIN pg_class AS t ON t.oid = x.indrelid
+        WHERE i.inhparent = 'entries_by_place'::regclass
+            AND t.relname IN (
+                'entries_' || to_char(today, 'YYYYMMDD'),
+                'entries_' || to_char(today - 1, 'YYYYMMDD'),
+                'entries_default'
+            )
+    LOOP
+        PERFORM brin_summarize_new_values(index);
+    END LOOP;
+END
+$$;
+
 -- migrate:down
+DROP FUNCTION summarize_entries;
 DROP TABLE checkpoints, nodes, seals;

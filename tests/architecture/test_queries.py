@@ -36,6 +36,7 @@ RUN_BY = {
         ],
         "sealer": [
             "try_to_be_the_sealer",
+            "summarize_entries",
             "newest_sealed",
             "unsealed",
             "entries_of_batches",

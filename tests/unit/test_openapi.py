@@ -259,6 +259,11 @@ def test_its_choices_are_those_of_the_export_and_the_summary() -> None:
             questions.read_fetch,
             {"fields": ["name"], "reference": f"no. {NIK}"},
         ),
+        (
+            "FetchRequest",
+            questions.read_fetch,
+            {"fields": ["name"], "operator": "gdk_test_Ab3dE6gH"},
+        ),
     ],
 )
 def test_what_it_allows_in_a_body_is_what_is_read(
