@@ -20,20 +20,12 @@ from pydantic import PostgresDsn
 
 from gateway.embedded.processes import ServerError
 from gateway.migration import MigrationFailed
-from gateway.postgres import Connection, connect
+from gateway.postgres import SERVER_GONE, Connection, connect
 from gateway.problems import InvalidRequest, NotFound
 from gateway.settings import BadSetting
 
 PATIENCE_SECONDS: Final = 15.0
 NOTHING_SUCH: Final = "There is no such thing."
-# Neither an answer to the question nor a refusal of it: the session is over.
-_GONE: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-)
 
 
 class Unreachable(Exception):
@@ -53,7 +45,7 @@ def may_go() -> Iterator[None]:
     """
     try:
         yield
-    except _GONE as error:
+    except SERVER_GONE as error:
         raise Gone(f"The database went away ({type(error).__name__}).") from None
 
 
@@ -69,7 +61,7 @@ async def session(dsn: PostgresDsn, *, setting: str) -> AsyncIterator[Connection
         # No statement timeout: the server's own would end a COMMIT that waits for a
         # standby and report success.
         connection = await connect(str(dsn), name="command", statement_seconds=0)
-    except (*_GONE, asyncpg.PostgresError) as error:
+    except (*SERVER_GONE, asyncpg.PostgresError) as error:
         kind = type(error).__name__
         raise Unreachable(
             f"The database that {setting} names cannot be reached ({kind})."

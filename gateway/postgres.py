@@ -22,6 +22,14 @@ else:
     Pool = asyncpg.Pool
 
 CONNECT_SECONDS = 2.0
+# Neither an answer to the question nor a refusal of it: the session is over.
+SERVER_GONE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+)
 
 _BLOCK = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 

@@ -31,6 +31,8 @@ from gateway.settings import (
 DRAIN_SECONDS = 10
 RESPAWN_PAUSE = 0.3
 MOST_CONNECTIONS = 10_000
+# The sealer is to begin anew.
+RESEAL = threading.Event()
 
 
 class Workers(MPServer):
@@ -45,6 +47,12 @@ class Workers(MPServer):
         time.sleep(RESPAWN_PAUSE)
         super()._respawn_workers(*args, **kwargs)
         self.respawned_wrks.clear()
+
+    @override
+    def _reload(self, *args: Any, **kwargs: Any) -> None:
+        # SIGHUP: secrets may have been rotated, for the sealer too.
+        RESEAL.set()
+        super()._reload(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's
 
 
 def serve() -> None:
@@ -109,7 +117,8 @@ def _keep_sealing(stopping: threading.Event) -> None:
     """A sealer beside the workers, begun again a second after it ends."""
     while not stopping.is_set():
         sealer = subprocess.Popen([sys.executable, "-m", "gateway", "seal"])
-        while sealer.poll() is None and not stopping.wait(0.2):
+        RESEAL.clear()
+        while sealer.poll() is None and not (stopping.wait(0.2) or RESEAL.is_set()):
             pass
         sealer.terminate()
         sealer.wait()

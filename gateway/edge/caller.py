@@ -25,7 +25,9 @@ from gateway.edge import rendering
 from gateway.edge.health import Health
 from gateway.lookup import Lookups
 from gateway.partners.directory import Directory
+from gateway.postgres import SERVER_GONE
 from gateway.problems import (
+    AuditUnavailable,
     InternalError,
     PayloadTooLarge,
     Problem,
@@ -127,15 +129,22 @@ async def respond(
         response = await work()
         reason = access.reason
     except Exception as error:  # noqa: BLE001 - the last line before the server
-        problem = error if isinstance(error, Problem) else InternalError()
-        if problem is not error:
-            _tell(error)
+        problem = _problem(error)
         response = rendering.problem(
             problem, access_id=access.access_id, decision=decision()
         )
         reason = problem.reason
     _count(access, response, reason, time.perf_counter() - began)
     return response
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    _tell(error)
+    # What an auditor reads is the log: it is away.
+    gone = isinstance(error, SERVER_GONE)
+    return AuditUnavailable(fate_unknown=False) if gone else InternalError()
 
 
 def _count(

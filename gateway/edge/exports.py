@@ -22,7 +22,7 @@ log = structlog.get_logger()
 PARAMETERS: Final = ("reason", "format", "from", "to")
 MEDIA_TYPES: Final = {
     "ndjson": "application/x-ndjson",
-    "csv": "text/csv; charset=utf-8",
+    "csv": "text/csv",
 }
 
 

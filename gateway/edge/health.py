@@ -52,9 +52,10 @@ class Health:
         self._well_at = dict.fromkeys(("postgres", "registry", "redis"), -STALE_SECONDS)
 
     def degraded(self) -> list[str]:
-        """What has not answered well lately, by name."""
+        """What has not answered well lately, or lags, by name."""
         now = time.monotonic()
-        return [name for name, at in self._well_at.items() if now - at > STALE_SECONDS]
+        stale = [name for name, at in self._well_at.items() if now - at > STALE_SECONDS]
+        return [*stale, "sealing"] if self._sealing_lag > ALERT_LAG else stale
 
     @staticmethod
     def ready(degraded: list[str]) -> bool:

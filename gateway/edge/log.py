@@ -10,7 +10,15 @@ from litestar import Response, get
 from gateway.audit.sealed import MOST_LEAVES, BeyondHead, SealedLog, encoded
 from gateway.edge import rendering, strict
 from gateway.edge.caller import HttpRequest, client_address, services
-from gateway.problems import Fault, InvalidRequest, NotFound, Problem, QuotaExceeded
+from gateway.postgres import SERVER_GONE
+from gateway.problems import (
+    AuditUnavailable,
+    Fault,
+    InvalidRequest,
+    NotFound,
+    Problem,
+    QuotaExceeded,
+)
 
 _LARGEST: Final = 2**62
 A_SECOND: Final = 50
@@ -57,6 +65,8 @@ async def _public(
         return rendering.problem(InvalidRequest([fault]))
     except Problem as problem:
         return rendering.problem(problem)
+    except SERVER_GONE:
+        return rendering.problem(AuditUnavailable(fate_unknown=False))
 
 
 def _numbers(request: HttpRequest, names: tuple[str, ...]) -> list[int]:
@@ -72,7 +82,7 @@ def _numbers(request: HttpRequest, names: tuple[str, ...]) -> list[int]:
 
 
 def _text(text: str) -> Response[bytes]:
-    return Response(text.encode(), media_type="text/plain; charset=utf-8")
+    return Response(text.encode(), media_type="text/plain")
 
 
 @get("/log/checkpoint")

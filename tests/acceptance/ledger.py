@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 
 from gateway.audit.entry import Place, line
-from gateway.audit.inspection import read_entry
+from gateway.audit.rows import read_entry
 
 Entry = dict[str, Any]
 

@@ -6,7 +6,9 @@ import pytest
 from tests.conftest import Database
 
 
-@pytest.mark.parametrize("role", ["hot", "admin", "auditor", "sealer", "registry"])
+@pytest.mark.parametrize(
+    "role", ["hot", "admin", "auditor", "sealer", "registry", "receipts"]
+)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -19,6 +21,12 @@ from tests.conftest import Database
         "ALTER TABLE entries ADD COLUMN forged text",
         "DROP TABLE entries",
         "DELETE FROM entries_default",
+        "UPDATE seals SET leaves = leaves",
+        "DELETE FROM seals",
+        "TRUNCATE nodes",
+        "UPDATE checkpoints SET note = ''",
+        "DELETE FROM checkpoints",
+        "DELETE FROM cosignatures",
     ],
 )
 async def test_no_role_of_the_gateway_can_change_the_log(

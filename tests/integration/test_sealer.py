@@ -4,12 +4,13 @@ import secrets
 from functools import partial
 
 import asyncpg
+import pytest
 
 from gateway.audit import merkle, tree
 from gateway.audit.batch import BatchDigests, append
 from gateway.audit.checkpoint import Signer
 from gateway.audit.entry import Entry, batch_number, parse_address
-from gateway.audit.sealer import Sealer
+from gateway.audit.sealer import AlteredBatch, Sealer
 from gateway.clock import SECOND, from_datetime
 from gateway.postgres import Link
 from gateway.settings import NumberedKeys
@@ -93,3 +94,50 @@ def climbs_to(index: int, size: int, leaf: bytes, path: list[bytes]) -> bytes:
         fn, sn = fn >> 1, sn >> 1
     assert sn == 0
     return r
+
+
+async def test_a_row_altered_between_commit_and_seal_stops_the_sealing(
+    database: Database,
+) -> None:
+    await write(database, [3, 4])
+    superuser = await asyncpg.connect(database.dsn("superuser"))
+    await superuser.execute(
+        "UPDATE entries SET address = '198.51.100.9' WHERE position = 2"
+    )
+    await superuser.close()
+    sealing, link = sealer(database)
+    async with link.connection() as connection:
+        with pytest.raises(AlteredBatch):
+            await sealing.seal(connection, await sealing.frontier(connection))
+        assert await tree.head(connection) is None
+    link.drop()
+
+
+async def test_a_row_removed_between_commit_and_seal_stops_the_sealing(
+    database: Database,
+) -> None:
+    await write(database, [3])
+    superuser = await asyncpg.connect(database.dsn("superuser"))
+    await superuser.execute("DELETE FROM entries WHERE position = 1")
+    await superuser.close()
+    sealing, link = sealer(database)
+    async with link.connection() as connection:
+        with pytest.raises(AlteredBatch):
+            await sealing.seal(connection, await sealing.frontier(connection))
+    link.drop()
+
+
+async def test_two_sealers_that_both_believe_they_hold_the_lock_give_no_number_twice(
+    database: Database,
+) -> None:
+    total = await write(database, [10, 20, 30])
+    (one, link), (other, beside) = sealer(database), sealer(database)
+    async with link.connection() as first, beside.connection() as second:
+        begun = await other.frontier(second)
+        grown = await one.seal(first, await one.frontier(first))
+        await write(database, [5])
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await other.seal(second, begun)
+        assert (await one.seal(first, grown)).size == total + 5
+    link.drop()
+    beside.drop()
