@@ -66,9 +66,13 @@ def parse_object(body: bytes) -> dict[str, object]:
 
 def pointer(parent: str, name: str) -> str:
     """An RFC 6901 pointer, or the parent's where the name could itself tell something."""
-    if not _NAMEABLE.fullmatch(name) or _SIXTEEN_DIGITS.search(name):
-        return parent
-    return f"{parent}/{name}"
+    return f"{parent}/{name}" if _may_be_named(name) else parent
+
+
+def _may_be_named(name: str) -> bool:
+    return bool(_NAMEABLE.fullmatch(name)) and not (
+        _SIXTEEN_DIGITS.search(name) or _KEY.search(name)
+    )
 
 
 def check_members(
@@ -209,8 +213,8 @@ def query_members(
     known = frozenset(known)
     for name, value in pairs:
         if name not in known:
-            nameable = _NAMEABLE.fullmatch(name) and not _SIXTEEN_DIGITS.search(name)
-            faults.append(Fault(f"?{name}" if nameable else "?", "no such parameter"))
+            at = f"?{name}" if _may_be_named(name) else "?"
+            faults.append(Fault(at, "no such parameter"))
         elif name in given:
             faults.append(Fault(f"?{name}", "given more than once"))
         else:

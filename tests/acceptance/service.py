@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class Service:
     credentials: Mapping[str, Any]
     residents: list[Resident]
     gateway: Gateway
-    newcomers: Iterator[Caller] = field(default_factory=lambda: iter(()))
+    newcomers: Iterator[Caller]
 
     @property
     def auditor_dsn(self) -> str:
@@ -120,57 +120,63 @@ class Service:
 
 
 @asynccontextmanager
-async def running(
-    folder: Path, *, residents: int = RESIDENTS, newcomers: int = NEWCOMERS
-) -> AsyncIterator[Service]:
-    """Starts it all in an empty folder; leaves no process behind."""
+async def _servers(
+    folder: Path,
+) -> AsyncIterator[tuple[PostgresServer, PostgresServer, ValkeyServer]]:
+    """The log's server, the registry's and Valkey, running."""
     log = PostgresServer(folder / "log")
     registry = PostgresServer(folder / "registry")
     valkey = ValkeyServer(folder / "valkey")
     try:
         for server in (log, registry, valkey):
             await asyncio.to_thread(server.start)
+        yield log, registry, valkey
+    finally:
+        for running_server in (valkey, registry, log):
+            await asyncio.to_thread(running_server.stop)
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *, residents: int = RESIDENTS, newcomers: int = NEWCOMERS
+) -> AsyncIterator[Service]:
+    """Starts it all in an empty folder; leaves no process behind."""
+    async with _servers(folder) as (log, registry, valkey):
         provisioned = Provisioned(log, folder / "log-roles.json")
         await provisioned.create(LOG)
         registry_dsn = await _fill_registry(folder, registry, residents)
-        environment = {
-            "GATEWAY_POSTGRES_DSN": provisioned.dsn("hot", LOG),
-            "GATEWAY_REGISTRY_DSN": registry_dsn,
-            "GATEWAY_AUDITOR_DSN": provisioned.dsn("auditor", LOG),
-            "GATEWAY_RECEIPTS_DSN": provisioned.dsn("receipts", LOG),
-            "GATEWAY_SEALER_DSN": provisioned.dsn("sealer", LOG),
-            "GATEWAY_SIGNING_KEY_FILE": write_secrets(folder / "signing-key", 1),
-            "GATEWAY_LOG_ORIGIN": "log.example/acceptance",
-            "GATEWAY_REDIS_URL": valkey.url,
-            "GATEWAY_PEPPER_FILE": write_secrets(folder / "pepper", 1),
-            "GATEWAY_SUBJECT_KEYS_FILE": write_secrets(folder / "subject-keys", 1),
-            "GATEWAY_WORKERS": str(WORKERS),
-        }
+        environment = _environment(folder, provisioned, registry_dsn, valkey.url)
         peppers, subjects = read_secrets(environment)
         admin_dsn = provisioned.dsn("admin", LOG)
         credentials, made = await _fill_partners(admin_dsn, peppers, newcomers)
+        sample = list(synthetic.sample(residents, 1000, seed=SEED))
         gateway = Gateway(environment, folder / "gateway.log")
         try:
             await gateway.ready(WORKERS)
             yield Service(
-                folder=folder,
-                log=log,
-                registry=registry,
-                valkey=valkey,
-                environment=environment,
-                admin_dsn=admin_dsn,
-                peppers=peppers,
-                subjects=subjects,
-                credentials=credentials,
-                residents=list(synthetic.sample(residents, 1000, seed=SEED)),
-                gateway=gateway,
-                newcomers=iter(made),
+                *(folder, log, registry, valkey, environment, admin_dsn),
+                *(peppers, subjects, credentials, sample, gateway, iter(made)),
             )
         finally:
             await asyncio.to_thread(gateway.stop)
-    finally:
-        for running_server in (valkey, registry, log):
-            await asyncio.to_thread(running_server.stop)
+
+
+def _environment(
+    folder: Path, log: Provisioned, registry_dsn: str, redis_url: str
+) -> dict[str, str]:
+    return {
+        "GATEWAY_POSTGRES_DSN": log.dsn("hot", LOG),
+        "GATEWAY_REGISTRY_DSN": registry_dsn,
+        "GATEWAY_AUDITOR_DSN": log.dsn("auditor", LOG),
+        "GATEWAY_RECEIPTS_DSN": log.dsn("receipts", LOG),
+        "GATEWAY_SEALER_DSN": log.dsn("sealer", LOG),
+        "GATEWAY_SIGNING_KEY_FILE": write_secrets(folder / "signing-key", 1),
+        "GATEWAY_LOG_ORIGIN": "log.example/acceptance",
+        "GATEWAY_REDIS_URL": redis_url,
+        "GATEWAY_PEPPER_FILE": write_secrets(folder / "pepper", 1),
+        "GATEWAY_SUBJECT_KEYS_FILE": write_secrets(folder / "subject-keys", 1),
+        "GATEWAY_WORKERS": str(WORKERS),
+    }
 
 
 async def _fill_registry(folder: Path, server: PostgresServer, residents: int) -> str:

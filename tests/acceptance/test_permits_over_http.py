@@ -123,11 +123,8 @@ def some(chance: Random, words: Iterable[str]) -> list[str]:
     return chance.sample(held, chance.randint(1, len(held)))
 
 
-async def random_agreement(
-    admin: Database, chance: Random, institution: int, now: int
-) -> Held:
-    begins, ends = chance.choice(SPANS)
-    grants: list[dict[str, Any]] = [
+def random_grants(chance: Random) -> list[dict[str, Any]]:
+    return [
         {
             "purpose": purpose,
             "operations": some(chance, GRANTABLE_OPERATIONS),
@@ -135,6 +132,12 @@ async def random_agreement(
         }
         for purpose in some(chance, PURPOSES[:3])
     ]
+
+
+async def random_agreement(
+    admin: Database, chance: Random, institution: int, now: int
+) -> Held:
+    (begins, ends), grants = chance.choice(SPANS), random_grants(chance)
     number = await keeping.create_agreement(
         admin,
         institution,
@@ -146,18 +149,11 @@ async def random_agreement(
     active = chance.random() > 0.15
     if not active:
         await keeping.change_agreement(admin, number, status="suspended")
-    return Held(
-        number,
-        begins < 0 < ends,
-        active,
-        {
-            grant["purpose"]: (
-                frozenset(grant["operations"]),
-                frozenset(grant["fields"]),
-            )
-            for grant in grants
-        },
-    )
+    held = {
+        grant["purpose"]: (frozenset(grant["operations"]), frozenset(grant["fields"]))
+        for grant in grants
+    }
+    return Held(number, begins < 0 < ends, active, held)
 
 
 async def random_institution(

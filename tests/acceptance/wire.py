@@ -89,21 +89,13 @@ class Connection:
             Lost: the connection ended before the answer was whole.
             TimeoutError: there was no answer `within` so many seconds.
         """
-        content = _encoded(json) if json is not None else body
-        sent = {"Host": "gateway", **(headers or {})}
-        if key is not None:
-            sent["Authorization"] = f"Bearer {key}"
         if json is not None:
-            sent.setdefault("Content-Type", "application/json")
-        if content is not None and "Transfer-Encoding" not in sent:
-            sent["Content-Length"] = str(len(content))
-        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+            body = _encoded(json)
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        request = _request(method, target, key, body, headers or {})
         began = time.monotonic()
         try:
-            self.writer.write(
-                f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1")
-                + (content or b"")
-            )
+            self.writer.write(request)
             await self.writer.drain()
             async with asyncio.timeout(within):
                 return await self._answer(method, began)
@@ -124,3 +116,19 @@ class Connection:
 
 def _encoded(document: object) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _request(
+    method: str,
+    target: str,
+    key: str | None,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> bytes:
+    sent = {"Host": "gateway", **headers}
+    if key is not None:
+        sent["Authorization"] = f"Bearer {key}"
+    if body is not None and "Transfer-Encoding" not in sent:
+        sent["Content-Length"] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    return f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + (body or b"")

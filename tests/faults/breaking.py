@@ -4,12 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import psutil
 
 from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.valkey import ValkeyServer
+from tests.acceptance import questions
+from tests.acceptance.callers import Caller
+from tests.acceptance.service import Service
 from tests.acceptance.wire import Answer
 
 How = Literal["stopped", "frozen"]
@@ -40,17 +43,28 @@ async def away(server: PostgresServer | ValkeyServer, how: How) -> AsyncIterator
                 process.resume()
 
 
-async def seconds_until(
+async def answer_when(
     ask: Callable[[], Awaitable[Answer]],
     wanted: Callable[[Answer], bool],
     *,
     since: float,
     within: float,
-) -> float:
-    """How long after `since` an answer was first as wanted; fails if it never is."""
+) -> Answer:
+    """The first answer that is as wanted; fails if there is none `within` seconds."""
     while True:
         answer = await ask()
         if wanted(answer):
-            return time.monotonic() - since
+            return answer
         assert time.monotonic() < since + within, f"still {answer.body!r}"
         await asyncio.sleep(0.05)
+
+
+async def account_once_back(service: Service, caller: Caller, *, within: float) -> Any:
+    """The caller's account, by the first worker that can tell it again."""
+    answer = await answer_when(
+        lambda: service.put(questions.account(caller)),
+        lambda answer: answer.status == 200,
+        since=time.monotonic(),
+        within=within,
+    )
+    return answer.json

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.acceptance.service import Service, running
-from tests.faults.breaking import seconds_until
+from tests.faults.breaking import answer_when
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 @pytest.fixture
 async def whole(service: Service) -> None:
     """What an earlier test broke is mended before the next begins."""
-    await seconds_until(
+    await answer_when(
         lambda: service.ask("GET", "/health/ready"),
         lambda answer: answer.json == {"ready": True, "degraded": []},
         since=time.monotonic(),

@@ -14,7 +14,7 @@ from tests.acceptance.callers import Caller
 from tests.acceptance.ledger import of_institution
 from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import LOG, Service
-from tests.faults.breaking import seconds_until
+from tests.faults.breaking import account_once_back, answer_when
 from tests.faults.load import Load, under_load
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
@@ -86,8 +86,9 @@ async def check_entries(service: Service, load: Load, caller: Caller) -> int:
 
 
 async def day_used(service: Service, caller: Caller) -> int:
-    account = await service.put(questions.account(caller))
-    day = account.json["limits"][1]
+    within = FIRST_SUCCESS_SECONDS
+    account = await account_once_back(service, caller, within=within)
+    day = account["limits"][1]
     used: int = day["quota"] - day["remaining"]
     return used
 
@@ -101,7 +102,7 @@ async def test_while_the_log_is_read_only_nothing_is_released_or_charged(
         async with read_only(service):
             await asyncio.sleep(0.3)
             gone = time.monotonic()
-            await seconds_until(
+            await answer_when(
                 lambda: service.ask("GET", "/health/ready"),
                 lambda a: a.status == 503 and a.json["degraded"] == ["postgres"],
                 since=gone,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -11,8 +11,8 @@ from tests.acceptance.callers import Caller
 from tests.acceptance.ledger import differences, of_institution
 from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import Service
-from tests.faults.breaking import WAYS, How, away, seconds_until
-from tests.faults.load import under_load
+from tests.faults.breaking import WAYS, How, answer_when, away
+from tests.faults.load import Answered, Load, under_load
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
 
@@ -37,7 +37,7 @@ async def test_without_the_registry_nothing_is_charged_and_other_routes_are_unha
         gone = time.monotonic()
         left_before = await quota_left(service, caller)
         async with under_load(service, ask, callers=8) as load:
-            await seconds_until(
+            await answer_when(
                 lambda: service.ask("GET", "/health/ready"),
                 lambda a: a.status == 503 and a.json["degraded"] == ["registry"],
                 since=gone,
@@ -49,20 +49,24 @@ async def test_without_the_registry_nothing_is_charged_and_other_routes_are_unha
         # Every call has ended by now, those that were given back included.
         assert await quota_left(service, caller) == left_before
     back = time.monotonic()
-    meanwhile = load.sent_between(gone, still_gone - DEADLINE - SLACK)
+    check_refused(load, gone, still_gone)
+    await check_entries(service, load.answered, caller)
+    await answer_when(
+        lambda: service.ask("POST", "/v1/fetch", key=caller.key, json=ask().json),
+        lambda answer: answer.status == 200,
+        since=back,
+        within=RECOVERED_SECONDS,
+    )
+
+
+def check_refused(load: Load, gone: float, back: float) -> None:
+    meanwhile = load.sent_between(gone, back - DEADLINE - SLACK)
     assert len(meanwhile) >= 8
     assert not load.lost
     for one in meanwhile:
         assert one.answer.status == 503
         assert one.answer.reason == "registry-unavailable"
         assert one.answer.seconds <= DEADLINE + SLACK
-    await check_entries(service, load.answered, caller)
-    await seconds_until(
-        lambda: service.ask("POST", "/v1/fetch", key=caller.key, json=ask().json),
-        lambda answer: answer.status == 200,
-        since=back,
-        within=RECOVERED_SECONDS,
-    )
 
 
 async def check_other_routes(service: Service, caller: Caller) -> None:
@@ -75,7 +79,9 @@ async def check_other_routes(service: Service, caller: Caller) -> None:
         assert answer.seconds < UNHARMED_SECONDS
 
 
-async def check_entries(service: Service, answered: list[Any], caller: Caller) -> None:
+async def check_entries(
+    service: Service, answered: list[Answered], caller: Caller
+) -> None:
     entered = await of_institution(service.auditor_dsn, caller.institution)
     by_id = {entry["access_id"]: entry for entry in entered}
     assert answered

@@ -316,3 +316,11 @@ def test_unknown_and_repeated_parameters_are_faults() -> None:
         Fault("?to", "given more than once"),
         Fault("?nik", "no such parameter"),
     ]
+
+
+def test_a_key_in_a_name_is_not_repeated() -> None:
+    key = "gdk_test_" + "A" * 44
+    faults: list[Fault] = []
+    strict.check_members({key: 1}, (), faults)
+    strict.query_members([(key, "1")], (), faults)
+    assert [fault.pointer for fault in faults] == ["", "?"]
