@@ -16,6 +16,7 @@ from granian.constants import Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 from litestar import Litestar
+from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
 from gateway.app import create_app
@@ -42,11 +43,15 @@ class Workers(MPServer):
     """
 
     @override
-    def _respawn_workers(self, *args: Any, **kwargs: Any) -> None:
+    def _respawn_workers(self, workers: list[int], *args: Any, **kwargs: Any) -> None:
+        gone = [self.wrks[index].inner.pid for index in workers]
         # One that dies at every start must not take a core with it.
         time.sleep(RESPAWN_PAUSE)
-        super()._respawn_workers(*args, **kwargs)
+        super()._respawn_workers(workers, *args, **kwargs)
         self.respawned_wrks.clear()
+        for pid in gone:
+            # Or what it last said of its dependencies would stay in the metrics.
+            mark_process_dead(pid)
 
     @override
     def _reload(self, *args: Any, **kwargs: Any) -> None:
