@@ -73,7 +73,8 @@ class Gatherer(Generic[Ask, Answer]):
         tasks: the group that owns the flushes.
         most: asks a flush may carry.
         capacity: asks that may wait.
-        patience: seconds from asking to an answer or `Unanswered`.
+        patience: seconds to an answer or `Unanswered`, from asking, or from when a
+            free flight could first carry the ask.
         flights: flushes under way at once.
     """
 
@@ -119,10 +120,22 @@ class Gatherer(Generic[Ask, Answer]):
 
     async def _fly(self) -> None:
         try:
+            if self._flying == 1:
+                self._begin_patience()
             while asks := self._take():
                 await self._carry(asks)
         finally:
             self._flying -= 1
+
+    def _begin_patience(self) -> None:
+        """What waited for nothing but this loop has not waited on the other side.
+
+        A burst of hundreds of calls keeps the loop busy for longer than a limiter may
+        take to answer: that is no sign that it does not.
+        """
+        deadline = asyncio.get_running_loop().time() + self._patience
+        for waiting in self._queue:
+            waiting.deadline = deadline
 
     def _take(self) -> list[_Waiting[Ask, Answer]]:
         now = asyncio.get_running_loop().time()

@@ -1,6 +1,7 @@
 """One flush under way while the next collects; bounded in time and in number."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -276,3 +277,13 @@ async def test_a_cancelled_future_cancels_who_waits_for_it() -> None:
     future.cancel()
     with pytest.raises(asyncio.CancelledError):
         await settled(future)
+
+
+async def test_a_busy_loop_does_not_use_up_an_asks_patience() -> None:
+    server = Server()
+    async with gathering(server.answer) as (gatherer, tasks):
+        ask = tasks.create_task(gatherer.ask(1))
+        await asyncio.sleep(0)
+        # A burst's other calls, none of which lets go of the loop.
+        time.sleep(PATIENCE * 1.5)  # noqa: ASYNC251 - that is the matter
+        assert await ask == 10
