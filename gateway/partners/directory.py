@@ -92,7 +92,6 @@ class _Snapshot:
     """All that is known as of `version`. Only its Directory changes it."""
 
     version: int = 0
-    purpose_names: dict[int, str] = field(default_factory=dict)
     purpose_numbers: dict[str, int] = field(default_factory=dict)
     institutions: dict[int, Institution] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
@@ -112,7 +111,6 @@ class _Changes:
     def apply(self, snapshot: _Snapshot) -> None:
         """Bring a snapshot up to date without waiting, so that nobody sees half."""
         for number, purpose in self.purposes:
-            snapshot.purpose_names[number] = purpose
             snapshot.purpose_numbers[purpose] = number
         for key in self.keys:
             snapshot.keys[key.id] = snapshot.keys_by_number[key.number] = key
@@ -183,10 +181,6 @@ class Directory:
 
     def purpose_number(self, name: str) -> int | None:
         return self._snapshot.purpose_numbers.get(name)
-
-    def purpose_name(self, number: int) -> str:
-        """Name a purpose by its number; KeyError if this worker never saw it."""
-        return self._snapshot.purpose_names[number]
 
     def key_of(self, number: int) -> Key:
         """Find a key by the log's number; KeyError if this worker never saw it."""

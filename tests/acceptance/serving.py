@@ -16,7 +16,7 @@ import psutil
 
 from gateway.embedded.processes import LAUNCHER
 from gateway.embedded.supervision import PORTS, is_free
-from tests.acceptance.wire import Answer, Connection, Lost
+from tests.acceptance.wire import Connection
 
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
@@ -109,14 +109,6 @@ class Gateway:
                     yield mine[0]
                     return
             assert time.monotonic() < deadline, "the worker accepts no connection"
-
-    async def ask_once(self, method: str, target: str) -> Answer | None:
-        """One call over a connection of its own; None where there was no answer."""
-        try:
-            async with Connection.opened(self.port) as connection:
-                return await connection.ask(method, target)
-        except (OSError, Lost):
-            return None
 
 
 def _peers(pid: int) -> set[int]:

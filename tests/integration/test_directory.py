@@ -166,8 +166,7 @@ async def test_a_key_admits_only_its_networks(
         assert directory.identify(anywhere.text, NOW).admits(ip_address(address))
 
 
-async def test_purposes_have_names_and_numbers(database: Database) -> None:
+async def test_a_purpose_is_found_by_its_name(database: Database) -> None:
     async with opened(database) as directory:
         assert directory.purpose_number("treatment") == 2
-        assert directory.purpose_name(2) == "treatment"
         assert directory.purpose_number("espionage") is None
