@@ -117,6 +117,29 @@ FROM checkpoints AS c
 ORDER BY c.size DESC
 LIMIT 1;
 
+-- name: newest_cosigned
+-- Which is the newest head that $1 witnesses at least have cosigned, among the last
+-- 10,000 cosignatures? By the primary keys.
+SELECT
+    c.size, c.root,
+    c.note || (SELECT string_agg(o.line || E'\n', '' ORDER BY o.witness) FROM cosignatures AS o WHERE o.size = c.size)
+    AS note
+FROM checkpoints AS c
+WHERE c.size = (
+    SELECT recent.size
+    FROM (SELECT size FROM cosignatures ORDER BY size DESC LIMIT 10000) AS recent
+    GROUP BY recent.size
+    HAVING count(*) >= $1
+    ORDER BY recent.size DESC
+    LIMIT 1
+);
+
+-- name: cosigned_above
+-- Which is the newest head above size $1 that any witness has cosigned? By the primary keys.
+SELECT c.size, c.root, c.note
+FROM checkpoints AS c
+WHERE c.size = (SELECT max(size) FROM cosignatures WHERE size > $1);
+
 -- name: try_to_be_the_courier
 -- Does no other process carry to this witness? Held by the session until it ends.
 SELECT pg_try_advisory_lock(7305128, hashtext($1));

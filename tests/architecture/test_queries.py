@@ -33,6 +33,7 @@ RUN_BY = {
             "count_span",
             "count_batches",
             "purpose_names",
+            "newest_cosigned",
         ],
         "sealer": [
             "try_to_be_the_sealer",
@@ -48,6 +49,7 @@ RUN_BY = {
             "find_leaves",
             "try_to_be_the_courier",
             "insert_cosignature",
+            "cosigned_above",
             "hold_rollups",
             "sealed_from",
             "roll_up",
