@@ -77,6 +77,12 @@ async def test_a_head_is_had_with_as_many_cosignatures_as_are_asked_for(
         assert size_of(note) >= size_of(third)
     proof = f"/log/proof/consistency?from={size_of(first)}&to={size_of(third)}"
     assert (await service.ask("GET", proof)).status == 200
+    journal = await service.ask("GET", "/ops/journal", key=service.staff["ops"])
+    told = journal.json["sealing"]["cosigned"]
+    assert {name: kept["size"] for name, kept in told.items()} == {
+        one.key.name: size_of(second),
+        two.key.name: size_of(first),
+    }
 
 
 async def test_a_head_with_more_cosignatures_than_any_is_not_found(

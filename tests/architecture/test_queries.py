@@ -34,6 +34,10 @@ RUN_BY = {
             "count_batches",
             "purpose_names",
             "newest_cosigned",
+            "newest_cosignatures",
+            "sealing",
+            "partitions",
+            "default_rows",
         ],
         "sealer": [
             "try_to_be_the_sealer",
