@@ -47,6 +47,8 @@ GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;
 GRANT SELECT ON batches, entries TO gateway_sealer, gateway_auditor;
 GRANT SELECT, INSERT ON seals, nodes, checkpoints, cosignatures TO gateway_sealer;
 GRANT SELECT ON seals, nodes, checkpoints, cosignatures TO gateway_auditor;
+-- What no partition took is counted in its own tables: by the parent all would be read.
+GRANT SELECT ON entries_default, batches_default TO gateway_auditor;
 -- How far sealing is behind, and nothing else of the log.
 GRANT SELECT (batch) ON batches, seals TO gateway_hot;
 GRANT SELECT (number, id) ON keys TO gateway_sealer;
@@ -58,8 +60,8 @@ GRANT EXECUTE ON FUNCTION summarize_entries TO gateway_sealer;
 -- Whose rows of the log are whose. What a query forgets to ask, this still holds: the
 -- receipts' role sees the entries of the institution its transaction is for, and none
 -- without one. A session may set that for itself, so it guards against our mistakes and
--- not against a worker in foreign hands. Partitions are reached through their parent
--- alone, since nobody is granted one.
+-- not against a worker in foreign hands. It reaches partitions through their parent
+-- alone, since it is granted none.
 GRANT SELECT ON entries TO gateway_receipts;
 GRANT SELECT (batch, first_leaf) ON seals TO gateway_receipts;
 
