@@ -17,6 +17,7 @@ from gateway import telemetry
 from gateway.clock import ServerClock
 from gateway.gathering import Gatherer, Unanswered
 from gateway.problems import ReducedCapacity
+from gateway.quota import notices
 from gateway.quota.limit import VIOLATIONS, Decision, State
 from gateway.vocabulary import Limits
 
@@ -124,9 +125,11 @@ class Limiter:
         """
         ask = to_admit(institution, key, limits, rate_cost, quota_cost)
         at, violated, *state = await self._answer(ask)
-        return Decision(
+        decision = Decision(
             at, limits, State(*state), VIOLATIONS[violated], rate_cost, quota_cost
         )
+        notices.tell(institution, decision)
+        return decision
 
     async def give_back(self, institution: int, decision: Decision) -> Decision | None:
         """Returns what an admitted call spent, once, and tells the new standing.
