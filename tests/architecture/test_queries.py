@@ -34,6 +34,9 @@ RUN_BY = {
             "count_rollups",
             "count_span",
             "count_batches",
+            "read_in_index_order",
+            "admissions",
+            "units_charged",
             "purpose_names",
             "newest_cosigned",
             "newest_cosignatures",
@@ -72,6 +75,7 @@ RUN_BY = {
             "agreements",
             "keys",
         ],
+        "auditor": ["institutions", "limits_of_an_institution"],
         "admin": [
             "purposes",
             "institutions",
