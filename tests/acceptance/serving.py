@@ -72,6 +72,14 @@ class Gateway:
                     found.add(child.pid)
         return found
 
+    def sealer(self) -> int | None:
+        """The pid of its sealer, while there is one."""
+        for child in psutil.Process(self._process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if child.cmdline()[-1:] == ["seal"]:
+                    return child.pid
+        return None
+
     async def ready(self, workers: int) -> None:
         """Waits until that many workers answer that they are ready."""
         deadline = time.monotonic() + READY_SECONDS

@@ -1,0 +1,79 @@
+"""Every head the log ever showed, looked for all the time, by two ways."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+
+from gateway.postgres import SERVER_GONE
+from tests.acceptance.service import LOG, Service
+from tests.acceptance.wire import Lost
+
+PAUSE: Final = 0.03
+_NEWEST: Final = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 50"
+
+
+@dataclass
+class Heads:
+    """The notes that were shown, and how often each way showed one."""
+
+    service: Service
+    notes: set[str] = field(default_factory=set)
+    shown: Counter[str] = field(default_factory=Counter)
+    ending: bool = False
+
+    @property
+    def largest(self) -> int:
+        """The size of the newest head."""
+        return max((int(note.split("\n")[1]) for note in self.notes), default=0)
+
+    async def grow(self, *, within: float) -> None:
+        """Waits until a head is shown that is newer than all so far."""
+        before = self.largest
+        async with asyncio.timeout(within):
+            while self.largest == before:  # noqa: ASYNC110 - no event tells of a head
+                await asyncio.sleep(PAUSE)
+
+    async def look_into_the_database(self) -> None:
+        while not self.ending:
+            with suppress(*SERVER_GONE, asyncpg.PostgresError):
+                dsn = self.service.log.dsn(database=LOG)
+                connection = await asyncpg.connect(dsn, timeout=2)
+                try:
+                    while not self.ending:
+                        rows = await connection.fetch(_NEWEST)
+                        self._note("database", *(row["note"] for row in rows))
+                        await asyncio.sleep(PAUSE)
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(PAUSE)
+
+    async def look_over_http(self) -> None:
+        """At workers as they come: what they tell may be half a second old."""
+        while not self.ending:
+            with suppress(Lost, OSError):
+                answer = await self.service.ask("GET", "/log/checkpoint")
+                if answer.status == 200:
+                    self._note("http", answer.body.decode())
+            await asyncio.sleep(5 * PAUSE)
+
+    def _note(self, way: str, *notes: str) -> None:
+        self.notes.update(notes)
+        self.shown[way] += len(notes)
+
+
+@asynccontextmanager
+async def watched(service: Service) -> AsyncIterator[Heads]:
+    """While this is open, every head that is shown is noted."""
+    heads = Heads(service)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(heads.look_into_the_database())
+        tasks.create_task(heads.look_over_http())
+        try:
+            yield heads
+        finally:
+            heads.ending = True
