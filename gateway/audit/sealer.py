@@ -44,6 +44,10 @@ LOOK_BACK_MS: Final = 2 * MINUTE_MS
 SWEEP_BACK_MS: Final = 2 * 24 * 60 * MINUTE_MS
 SWEEP_SECONDS: Final = 3600.0
 SUMMARY_SECONDS: Final = 5.0
+# Longer than any pass thinks between two statements. A sealer that asks nothing for so
+# long is frozen, or its host is gone without a word: the server then ends its session,
+# and with it the lock, for which another waits.
+FROZEN_SECONDS: Final = 60
 
 
 class AlteredBatch(Exception):
@@ -78,9 +82,7 @@ class Sealer:
             # The lock is the database's to give: there is no event to wait for.
             while not await connection.fetchval(SQL["try_to_be_the_sealer"]):  # noqa: ASYNC110 - see above
                 await asyncio.sleep(PAUSE)
-            # Every table here is large, or will be; fresh partitions have no statistics
-            # to say so.
-            await connection.execute("SET enable_seqscan = off")
+            await self._prepare(connection)
             log.info("sealing_began")
             frontier = await self.frontier(connection)
             while True:
@@ -88,6 +90,13 @@ class Sealer:
                 if grown.size == frontier.size:
                     await asyncio.sleep(PAUSE)
                 frontier = grown
+
+    async def _prepare(self, connection: Connection) -> None:
+        # Every table here is large, or will be; fresh partitions have no statistics
+        # to say so.
+        await connection.execute("SET enable_seqscan = off")
+        for idle in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+            await connection.execute(f"SET {idle} = '{FROZEN_SECONDS}s'")
 
     async def frontier(self, connection: Connection) -> Frontier:
         """The tree's peaks, from what is kept; they must give the signed root."""

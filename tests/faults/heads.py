@@ -14,7 +14,16 @@ from tests.acceptance.service import LOG, Service
 from tests.acceptance.wire import Lost
 
 PAUSE: Final = 0.03
+# The last is what asyncpg says of a session that was cut off within an answer.
+GONE: Final = (*SERVER_GONE, asyncpg.PostgresError, asyncpg.InternalClientError)
 _NEWEST: Final = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 50"
+
+_SEALS: Final = """
+SELECT s.first_leaf, length(s.leaves) / 32 AS leaves, b.entries,
+    (SELECT count(*) FROM entries AS e WHERE e.batch = s.batch) AS written
+FROM seals AS s LEFT JOIN batches AS b ON b.batch = s.batch
+ORDER BY s.first_leaf
+"""
 
 
 @dataclass
@@ -40,7 +49,7 @@ class Heads:
 
     async def look_into_the_database(self) -> None:
         while not self.ending:
-            with suppress(*SERVER_GONE, asyncpg.PostgresError):
+            with suppress(*GONE):
                 dsn = self.service.log.dsn(database=LOG)
                 connection = await asyncpg.connect(dsn, timeout=2)
                 try:
@@ -77,3 +86,20 @@ async def watched(service: Service) -> AsyncIterator[Heads]:
             yield heads
         finally:
             heads.ending = True
+
+
+async def sealed_leaves(dsn: str) -> int:
+    """How many: their numbers run from 0 without gap or overlap, over whole batches.
+
+    Every entry that there is has one.
+    """
+    connection = await asyncpg.connect(dsn)
+    reached = 0
+    for row in await connection.fetch(_SEALS):
+        assert row["first_leaf"] == reached
+        assert row["leaves"] == row["entries"] == row["written"]
+        reached += row["leaves"]
+    assert reached == await connection.fetchval("SELECT count(*) FROM entries")
+    assert reached == await connection.fetchval("SELECT max(size) FROM checkpoints")
+    await connection.close()
+    return reached

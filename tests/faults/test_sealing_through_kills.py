@@ -25,7 +25,7 @@ from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import LOG, Service
 from tests.evidence.independent import check_export, check_grown, check_history
 from tests.evidence.notes import Checkpoint, VerifierKey
-from tests.faults.heads import Heads, watched
+from tests.faults.heads import Heads, sealed_leaves, watched
 from tests.faults.load import Load, under_load
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
@@ -41,12 +41,6 @@ TITLES: Final = ("postgres: gateway_sealer", "postgres: gateway_hot")
 _UNSEALED: Final = """
 SELECT count(*) FROM batches AS b
 WHERE NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch)
-"""
-_SEALS: Final = """
-SELECT s.first_leaf, length(s.leaves) / 32 AS leaves, b.entries,
-    (SELECT count(*) FROM entries AS e WHERE e.batch = s.batch) AS written
-FROM seals AS s LEFT JOIN batches AS b ON b.batch = s.batch
-ORDER BY s.first_leaf
 """
 
 
@@ -142,7 +136,7 @@ async def test_the_log_is_one_history_through_kills_of_sealer_and_postgres(
     assert len(ledger.acknowledged) > 100 * len(kills)
     await everything_sealed(service)
     lines = await check_lines(service, ledger, tmp_path / "log.ndjson")
-    await check_seals(service, len(lines))
+    assert await sealed_leaves(service.log.dsn(database=LOG)) == len(lines)
     await check_heads(service, heads, lines, chance)
 
 
@@ -175,18 +169,6 @@ async def check_lines(service: Service, ledger: Ledger, file: Path) -> list[str]
     assert [name for name, count in times.items() if count > 1] == []
     assert ledger.acknowledged - set(times) == set()
     return lines
-
-
-async def check_seals(service: Service, size: int) -> None:
-    """Leaf numbers run from 0 without gap or overlap, over whole batches."""
-    connection = await asyncpg.connect(service.log.dsn(database=LOG))
-    reached = 0
-    for row in await connection.fetch(_SEALS):
-        assert row["first_leaf"] == reached
-        assert row["leaves"] == row["entries"] == row["written"]
-        reached += row["leaves"]
-    assert reached == size == await connection.fetchval("SELECT count(*) FROM entries")
-    await connection.close()
 
 
 async def check_heads(

@@ -1,5 +1,6 @@
 """The sealer over a real database: every entry gets one leaf, and heads agree."""
 
+import asyncio
 import secrets
 from functools import partial
 
@@ -7,12 +8,14 @@ import asyncpg
 import pytest
 
 from gateway.audit import merkle, tree
+from gateway.audit import sealer as sealing_module
 from gateway.audit.batch import BatchDigests, append
 from gateway.audit.checkpoint import Signer
 from gateway.audit.entry import Entry, batch_number, parse_address
+from gateway.audit.merkle import Frontier
 from gateway.audit.sealer import AlteredBatch, Sealer
 from gateway.clock import SECOND, from_datetime
-from gateway.postgres import Link
+from gateway.postgres import SERVER_GONE, Connection, Link
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
 from tests.conftest import Database
@@ -141,3 +144,45 @@ async def test_two_sealers_that_both_believe_they_hold_the_lock_give_no_number_t
         assert (await one.seal(first, grown)).size == total + 5
     link.drop()
     beside.drop()
+
+
+async def test_a_sealer_that_is_silent_for_long_loses_the_lock_to_another(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing_module, "FROZEN_SECONDS", 1)
+    (frozen, link), (other, beside) = sealer(database), sealer(database)
+    holding, thawed = asyncio.Event(), asyncio.Event()
+
+    async def freeze(connection: Connection, frontier: Frontier) -> Frontier:
+        holding.set()
+        await thawed.wait()
+        return await Sealer.seal(frozen, connection, frontier)
+
+    monkeypatch.setattr(frozen, "seal", freeze)
+    total = await write(database, [3, 4])
+    async with asyncio.TaskGroup() as tasks:
+        stuck = tasks.create_task(ended_by_the_server(frozen))
+        await holding.wait()
+        going = tasks.create_task(other.run())
+        await sealed(database, total)
+        thawed.set()
+        await stuck
+        await sealed(database, total + await write(database, [5]))
+        going.cancel()
+    link.drop()
+    beside.drop()
+
+
+async def ended_by_the_server(sealing: Sealer) -> None:
+    with pytest.raises(SERVER_GONE):
+        await sealing.run()
+
+
+async def sealed(database: Database, total: int) -> None:
+    """Waits until the log has so many leaves, and fails if it ever has more."""
+    auditor = await asyncpg.connect(database.dsn("auditor"))
+    async with asyncio.timeout(10):
+        while (head := await tree.head(auditor)) is None or head.size < total:  # noqa: ASYNC110 - no event tells of a head
+            await asyncio.sleep(0.05)
+    assert head.size == total
+    await auditor.close()
