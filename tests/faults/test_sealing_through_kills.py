@@ -73,6 +73,8 @@ class Killer:
             await self._heads.grow(within=PATIENCE)
         await asyncio.sleep(self._chance.uniform(0, 1.5))
         os.kill(sealer, signal.SIGKILL)
+        while self._service.gateway.sealer() == sealer:  # noqa: ASYNC110 - as it ends
+            await asyncio.sleep(0.02)
 
     async def _sealer(self) -> int:
         deadline = time.monotonic() + PATIENCE
