@@ -79,10 +79,10 @@ class Sealer:
 
     async def run(self) -> None:
         async with self._link.connection() as connection:
+            await self._prepare(connection)
             # The lock is the database's to give: there is no event to wait for.
             while not await connection.fetchval(SQL["try_to_be_the_sealer"]):  # noqa: ASYNC110 - see above
                 await asyncio.sleep(PAUSE)
-            await self.prepare(connection)
             log.info("sealing_began")
             frontier = await self.frontier(connection)
             while True:
@@ -91,7 +91,7 @@ class Sealer:
                     await asyncio.sleep(PAUSE)
                 frontier = grown
 
-    async def prepare(self, connection: Connection) -> None:
+    async def _prepare(self, connection: Connection) -> None:
         # Every table here is large, or will be; fresh partitions have no statistics
         # to say so.
         await connection.execute("SET enable_seqscan = off")

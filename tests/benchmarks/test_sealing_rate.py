@@ -34,7 +34,7 @@ async def test_sealing_rate(database: Database, a_batch: int) -> None:
     await fill(hot, time.time_ns() // 1000, a_batch)
     sealing, link = logs.sealer(database)
     async with link.connection() as connection:
-        await sealing.prepare(connection)
+        await sealing._prepare(connection)
         frontier = await sealing.frontier(connection)
         began, busy = time.perf_counter(), time.process_time()
         while (grown := await sealing.seal(connection, frontier)).size > frontier.size:

@@ -19,9 +19,11 @@ GONE: Final = (*SERVER_GONE, asyncpg.PostgresError, asyncpg.InternalClientError)
 _NEWEST: Final = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 50"
 
 _SEALS: Final = """
-SELECT s.first_leaf, length(s.leaves) / 32 AS leaves, b.entries,
-    (SELECT count(*) FROM entries AS e WHERE e.batch = s.batch) AS written
-FROM seals AS s LEFT JOIN batches AS b ON b.batch = s.batch
+WITH written AS (SELECT batch, count(*) AS entries FROM entries GROUP BY batch)
+SELECT s.first_leaf, length(s.leaves) / 32 AS leaves, b.entries, w.entries AS written
+FROM seals AS s
+LEFT JOIN batches AS b ON b.batch = s.batch
+LEFT JOIN written AS w ON w.batch = s.batch
 ORDER BY s.first_leaf
 """
 
