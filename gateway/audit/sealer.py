@@ -74,6 +74,8 @@ class Sealer:
         self._origin = origin
         self._signer = signer
         self._digests = digests
+        # Whether the last pass left committed batches to the next.
+        self._behind = False
         self._swept_at = -SWEEP_SECONDS
         self._summarized_at = -SUMMARY_SECONDS
 
@@ -86,10 +88,11 @@ class Sealer:
             log.info("sealing_began")
             frontier = await self.frontier(connection)
             while True:
-                grown = await self.seal(connection, frontier)
-                if grown.size == frontier.size:
+                frontier = await self.seal(connection, frontier)
+                # A pass looks back over minutes, so one for every few batches would take
+                # from the calls what it costs.
+                if not self._behind:
                     await asyncio.sleep(PAUSE)
-                frontier = grown
 
     async def _prepare(self, connection: Connection) -> None:
         # Every table here is large, or will be; fresh partitions have no statistics
@@ -162,13 +165,15 @@ class Sealer:
     async def _take(self, connection: Connection) -> list[Batch]:
         """Committed batches that have no leaf numbers, with their leaves, in order."""
         await self._summarize(connection)
-        rows = await self._unsealed(connection)
-        if not rows:
+        found = await self._unsealed(connection)
+        if not found:
+            self._behind = False
             return []
         # All entries between the first and the last are read: a batch that is a day
         # late must not bring the day with it.
-        first = rows[0]["batch"]
-        rows = [row for row in rows if row["batch"] <= first + MOST_SPAN]
+        first = found[0]["batch"]
+        rows = [row for row in found if row["batch"] <= first + MOST_SPAN]
+        self._behind = len(rows) < len(found) or len(found) == MOST_BATCHES
         last = rows[-1]["batch"]
         entries = await connection.fetch(
             SQL["entries_of_batches"],

@@ -47,6 +47,10 @@ class Gateway:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         """Ends it, and whatever of it does not end by itself."""
         self._process.terminate()

@@ -2,6 +2,10 @@
 
 The sealer is stopped (SIGSTOP) for every other round. What it is behind by then, it
 seals before the next round begins, so that each round is of a steady state.
+
+Calls a second are what others leave of the machine. The processor's time for a call,
+in all processes that have a part in it and wrk's, is told too: that depends on others
+less, and where all cores are busy it is what calls a second follow from.
 """
 
 import asyncio
@@ -12,10 +16,12 @@ import shutil
 import signal
 import statistics
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import asyncpg
+import psutil
 import pytest
 
 from gateway.postgres import Connection
@@ -84,6 +90,22 @@ async def rate(service: Service, asked: Path) -> float:
     return float(found[1])
 
 
+def processor_seconds(service: Service) -> float:
+    """Spent so far by gateway, sealer and servers, and by every wrk that has ended."""
+    times = os.times()
+    spent = times.children_user + times.children_system
+    for pid in (
+        *(service.gateway.pid, service.log.pid),
+        *(service.registry.pid, service.valkey.pid),
+    ):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                used = process.cpu_times()
+                spent += used.user + used.system
+    return spent
+
+
 async def behind(connection: Connection) -> int:
     unsealed: int = await connection.fetchval(_UNSEALED)
     return unsealed
@@ -100,12 +122,14 @@ async def test_what_sealing_costs(service: Service, tmp_path: Path) -> None:
     connection = await asyncpg.connect(service.log.dsn(database=LOG))
     await rate(service, asked)
     rates: dict[bool, list[float]] = {True: [], False: []}
+    costs: dict[bool, list[float]] = {True: [], False: []}
     for n in range(2 * ROUNDS):
         await drained(connection)
         # On, off, off, on: what drifts meanwhile favours neither.
         on = n % 4 in {0, 3}
         sealer = service.gateway.sealer()
         assert sealer is not None
+        before = processor_seconds(service)
         if not on:
             os.kill(sealer, signal.SIGSTOP)
         try:
@@ -114,13 +138,16 @@ async def test_what_sealing_costs(service: Service, tmp_path: Path) -> None:
         finally:
             os.kill(sealer, signal.SIGCONT)
         rates[on].append(measured)
+        spent = (processor_seconds(service) - before) / (measured * SECONDS)
+        costs[on].append(spent)
         print(  # noqa: T201 - what is measured
-            f"\nsealing {'on ' if on else 'off'}: {measured:,.0f}/s, then"
-            f" {left:,} entries behind (load {os.getloadavg()[0]:.1f})"
+            f"\nsealing {'on ' if on else 'off'}: {measured:,.0f}/s, {spent * 1e6:.0f} us"
+            f" a call; {left:,} entries behind (load {os.getloadavg()[0]:.1f})"
         )
     await connection.close()
-    with_it, without = (statistics.median(rates[on]) for on in (True, False))
-    print(  # noqa: T201 - as above
-        f"medians of {ROUNDS}: {with_it:,.0f}/s with sealing, {without:,.0f}/s"
-        f" without: {with_it / without:.1%}"
-    )
+    for what, of in (("calls/s", rates), ("seconds of processor a call", costs)):
+        with_it, without = (statistics.median(of[on]) for on in (True, False))
+        print(  # noqa: T201 - as above
+            f"{what}, medians of {ROUNDS}: {with_it:,.6g} with sealing, {without:,.6g}"
+            f" without: {with_it / without:.1%}"
+        )

@@ -2,7 +2,10 @@
 
 import asyncio
 import secrets
+import time
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
@@ -186,3 +189,40 @@ async def sealed(database: Database, total: int) -> None:
             await asyncio.sleep(0.05)
     assert head.size == total
     await auditor.close()
+
+
+async def test_a_sealer_that_is_behind_does_not_rest_between_passes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing_module, "MOST_BATCHES", 10)
+    monkeypatch.setattr(sealing_module, "PAUSE", 30)
+    total = await write(database, [2] * 25)
+    assert await heads_while(database, sealed(database, total)) == 3
+
+
+async def test_a_sealer_rests_between_passes_while_entries_keep_coming(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing_module, "PAUSE", 1)
+
+    async def keep_writing() -> None:
+        # In one go, so that no pass is ever over before the next batch is there.
+        ends = time.monotonic() + 2.5
+        while time.monotonic() < ends:
+            await write(database, [1] * 100)
+
+    assert 1 < await heads_while(database, keep_writing()) < 6
+
+
+async def heads_while(database: Database, work: Coroutine[Any, Any, None]) -> int:
+    """How many heads a sealer signs while the work is done."""
+    sealing, link = sealer(database)
+    auditor = await asyncpg.connect(database.dsn("auditor"))
+    async with asyncio.TaskGroup() as tasks:
+        going = tasks.create_task(sealing.run())
+        await work
+        going.cancel()
+    heads: int = await auditor.fetchval("SELECT count(*) FROM checkpoints")
+    await auditor.close()
+    link.drop()
+    return heads
