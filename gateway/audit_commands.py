@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway.audit.export import Exports, write_export
-from gateway.audit.extract import Extract, NotAsSealed
+from gateway.audit.extract import Extract
 from gateway.audit.proof import CannotTell, read_keys
 from gateway.audit.rotation import rotate_subject_key
+from gateway.audit.tree import NotAsSealed
 from gateway.audit.verification import Flaw, Verdict
 from gateway.audit.verification import verify as judge
 from gateway.edge import strict

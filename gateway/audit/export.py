@@ -21,12 +21,11 @@ from gateway.audit.extract import (
     AFTER_BATCH,
     BEFORE_BATCH,
     Extract,
-    NotAsSealed,
     find,
 )
 from gateway.audit.folding import HASH, Fold, leaf_hashes, subtrees
 from gateway.audit.rows import read_entry
-from gateway.audit.tree import SQL
+from gateway.audit.tree import SQL, NotAsSealed
 from gateway.clock import to_datetime
 from gateway.postgres import Pool, Reader
 

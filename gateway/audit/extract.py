@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from gateway.audit import merkle, tree
 from gateway.audit.entry import BATCH_TIME_SHIFT, batch_instant
 from gateway.audit.sealed import encoded
-from gateway.audit.tree import SQL, Head
+from gateway.audit.tree import SQL, Head, NotAsSealed
 from gateway.clock import SECOND, to_datetime
 from gateway.postgres import Reader
 
@@ -22,10 +22,6 @@ BEFORE_BATCH: Final = 60 * SECOND
 AFTER_BATCH: Final = SECOND // 1000
 # An hour of the busiest log is searched well within a statement's time.
 _SEARCHED_AT_ONCE: Final = 3600 * SECOND
-
-
-class NotAsSealed(Exception):
-    """The database does not hold what was sealed. The text is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from litestar.response import Stream
 
 from gateway.audit.access import Access
 from gateway.audit.export import Exports
-from gateway.audit.extract import Extract, NotAsSealed
+from gateway.audit.extract import Extract
+from gateway.audit.tree import NotAsSealed
 from gateway.edge import rendering, spreadsheet, strict
 from gateway.edge.auditing import REASON, audited
 from gateway.edge.caller import HttpRequest, Services

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.export import write_export
-from gateway.audit.extract import NotAsSealed
+from gateway.audit.tree import NotAsSealed
 from gateway.audit.placing import Kind
 from gateway.audit.verification import verify
 from gateway.clock import SECOND
