@@ -20,6 +20,7 @@ RUN_BY = {
             "extent",
             "entry_at",
             "page",
+            "page_reach",
             "newest_checkpoint",
             "find_nodes",
             "find_leaves",
