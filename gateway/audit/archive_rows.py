@@ -1,6 +1,8 @@
 """Between an entry and its row in an archived day's file (archive.sql), both ways."""
 
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -27,7 +29,32 @@ from gateway.vocabulary import (
     Word,
 )
 
+T = TypeVar("T")
 W = TypeVar("W", bound=Word)
+
+# As archive.sql gives them.
+COLUMNS: Final = (
+    "leaf_index",
+    "batch",
+    "position",
+    "at",
+    "actor",
+    "institution",
+    "key",
+    "operation",
+    "purpose",
+    "fields",
+    "subject_head",
+    "subject_tail",
+    "subject_key",
+    "outcome",
+    "reason",
+    "reference",
+    "operator",
+    "address",
+    "count",
+    "replay_of",
+)
 
 
 class Archived(NamedTuple):
@@ -75,56 +102,43 @@ def write_row(archived: Archived) -> bytes:
 
 
 def read_row(row: bytes) -> Archived:
-    """From a JSON array of the columns, in the same order.
+    """From a JSON array of `COLUMNS`.
 
     Raises:
         NotAsSealed: it is not a row that `write_row` wrote.
     """
     try:
-        one: list[Any] = msgspec.json.decode(row)
-        leaf_index, batch, position = one[:3]
-        return Archived(leaf_index, Place(batch, position), _entry(*one[3:]))
+        one = dict(zip(COLUMNS, msgspec.json.decode(row), strict=True))
+        place = Place(one["batch"], one["position"])
+        return Archived(one["leaf_index"], place, _entry(one))
     except (ValueError, TypeError, LookupError):
         raise NotAsSealed("An archived file holds what no entry is.") from None
 
 
-def _entry(
-    at: int,
-    actor: str,
-    institution: int | None,
-    key: str | None,
-    operation: str | None,
-    purpose: str | None,
-    fields: list[str] | None,
-    head: int | None,
-    tail: int,
-    subject_key: int,
-    outcome: str,
-    reason: str | None,
-    reference: str | None,
-    operator: str | None,
-    address: str | None,
-    count: int,
-    replay_of: str | None,
-) -> Entry:
+def _entry(row: Mapping[str, Any]) -> Entry:
+    subject = (row["subject_head"], row["subject_tail"], row["subject_key"])
     return Entry(
-        at=at,
-        actor=_word(Actor, actor),
-        outcome=_word(Outcome, outcome),
-        address=None if address is None else parse_address(address),
-        operation=None if operation is None else _word(Operation, operation),
-        institution=institution,
+        at=row["at"],
+        actor=_word(Actor, row["actor"]),
+        outcome=_word(Outcome, row["outcome"]),
+        address=_if_there(parse_address, row["address"]),
+        operation=_if_there(partial(_word, Operation), row["operation"]),
+        institution=row["institution"],
         # Lines name keys and purposes as outsiders do: their numbers are not archived.
-        key=None if key is None else KeyName(0, key),
-        purpose=None if purpose is None else PurposeName(0, purpose),
-        fields=None if fields is None else field_bits(tuple(fields)),
-        subject=None if head is None else Subject(head, tail, subject_key),
-        reason=None if reason is None else _word(Reason, reason),
-        reference=reference,
-        operator=operator,
-        count=count,
-        replay_of=None if replay_of is None else UUID(replay_of),
+        key=_if_there(partial(KeyName, 0), row["key"]),
+        purpose=_if_there(partial(PurposeName, 0), row["purpose"]),
+        fields=_if_there(field_bits, row["fields"]),
+        subject=None if subject[0] is None else Subject(*subject),
+        reason=_if_there(partial(_word, Reason), row["reason"]),
+        reference=row["reference"],
+        operator=row["operator"],
+        count=row["count"],
+        replay_of=_if_there(UUID, row["replay_of"]),
     )
+
+
+def _if_there(read: Callable[[Any], T], value: Any) -> T | None:
+    return None if value is None else read(value)
 
 
 def _word(kind: type[W], word: str) -> W:

@@ -175,9 +175,8 @@ class Archive:
         self, days: Sequence[ArchivedDay], ranges: Sequence[Range]
     ) -> list[bytes]:
         """The same of these days, as rows that nobody has held against their seals."""
-        within = ["OR (leaf_index >= ? AND leaf_index < ?)" for _ in ranges]
         return await self._ask(
-            STATEMENTS["leaves"].replace(_RANGES, " ".join(within)),
+            leaves_statement(len(ranges)),
             days,
             [number for one in ranges for number in one],
         )
@@ -193,16 +192,16 @@ class Archive:
         """Holds entries against their seals.
 
         Raises:
-            NotAsSealed: for the first that is another, or stands elsewhere.
+            NotAsSealed: for the first that is another: its place is in its line.
         """
         sealed = {
-            row["leaf"]: ((row["batch"], row["position"]), row["hash"])
+            row["leaf"]: row["hash"]
             for row in await connection.fetch(
                 SQL["sealed_hashes"], [one.leaf_index for one in found]
             )
         }
         for one in found:
-            if sealed.get(one.leaf_index) != (one.place, leaf_hash(one.line)):
+            if sealed.get(one.leaf_index) != leaf_hash(one.line):
                 raise NotAsSealed(
                     f"An archived entry (access_id {one.name}) is not as it was sealed."
                 )
@@ -262,6 +261,12 @@ class Archive:
             arguments += [one.head for one in criteria.subjects]
             arguments += [one.tail for one in criteria.subjects]
         return " ".join(terms), arguments
+
+
+def leaves_statement(ranges: int) -> str:
+    """Asks for the leaves of so many ranges, whose bounds follow the files."""
+    within = ["OR (leaf_index >= ? AND leaf_index < ?)"] * ranges
+    return STATEMENTS["leaves"].replace(_RANGES, " ".join(within))
 
 
 def not_expired(days: Sequence[ArchivedDay]) -> list[ArchivedDay]:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,9 @@ def _failed(told: bytes) -> str:
     return f"The archive could not be read ({kind or 'ended'})."
 
 
-async def stream(task: Task, feeding: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def stream(
+    task: Task, feeding: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes, None]:
     """What a statement writes to /dev/stdout while it is fed /dev/stdin.
 
     Raises:
@@ -125,14 +127,7 @@ async def stream(task: Task, feeding: AsyncIterator[bytes]) -> AsyncIterator[byt
         Exception: what `feeding` raises; the process is killed, so that what it wrote
             cannot be taken for whole.
     """
-    # Real pipes: what asyncio makes of its own accord are sockets, which cannot be
-    # opened as /dev/stdin.
-    process = subprocess.Popen(  # noqa: S603 - our own program, its task on standard input
-        [sys.executable, "-I", str(PROGRAM)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    process = _start()
     feeder: asyncio.Future[None] | None = None
     try:
         if process.stdin is None or process.stdout is None:
@@ -153,6 +148,17 @@ async def stream(task: Task, feeding: AsyncIterator[bytes]) -> AsyncIterator[byt
             with suppress(asyncio.CancelledError, Exception):
                 await feeder
         await asyncio.to_thread(process.wait)
+
+
+def _start() -> "subprocess.Popen[bytes]":
+    # Real pipes: what asyncio makes of its own accord are sockets, which cannot be
+    # opened as /dev/stdin.
+    return subprocess.Popen(  # noqa: S603 - our own program, its task on standard input
+        [sys.executable, "-I", str(PROGRAM)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _kill_if_failed(

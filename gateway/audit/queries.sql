@@ -326,10 +326,6 @@ ORDER BY 1;
 -- How many rows has no partition taken (none above ten thousand is counted)?
 SELECT default_rows();
 
--- name: days_of_default_entries
--- Of which days are the entries that no partition took? All of them, which should be none.
-SELECT DISTINCT (at AT TIME ZONE 'Asia/Jakarta')::date AS day FROM entries_default ORDER BY 1;
-
 -- name: move_default_rows
 -- Moves what lies in the default partition of $1 to partitions of its days.
 SELECT move_default_rows($1);
@@ -350,9 +346,9 @@ WHERE lowest_leaf < $2 AND highest_leaf >= $1
 ORDER BY day DESC;
 
 -- name: sealed_hashes
--- The places and hashes of these leaves. By the primary key.
+-- The hashes of these leaves. By the primary key.
 SELECT
-    asked.leaf, s.batch, (asked.leaf - s.first_leaf)::smallint AS position,
+    asked.leaf,
     substring(s.leaves FROM ((asked.leaf - s.first_leaf) * 32 + 1)::integer FOR 32) AS hash
 FROM unnest($1::bigint[]) AS asked (leaf)
 CROSS JOIN LATERAL (SELECT * FROM seals WHERE first_leaf <= asked.leaf ORDER BY first_leaf DESC LIMIT 1) AS s;
@@ -374,6 +370,19 @@ SELECT batch, first_leaf, leaves FROM seals WHERE batch >= $1 AND batch < $2 ORD
 SELECT count(*)
 FROM batches AS b
 WHERE b.batch >= $1 AND b.batch < $2 AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch);
+
+-- name: leaves_of_span
+-- Which leaves have the entries from $1 to $2 (exclusive)? By entries_by_place and seals_batch_key.
+SELECT s.first_leaf + e.position AS leaf
+FROM entries AS e
+JOIN seals AS s ON s.batch = e.batch
+WHERE e.at >= $1 AND e.at < $2;
+
+-- name: is_rolled_up
+-- Do the rollups hold every sealed batch from $1 to $2 (exclusive)? By seals_batch_key.
+SELECT NOT EXISTS (
+    SELECT FROM seals WHERE batch >= $1 AND batch < $2 AND first_leaf >= (SELECT below FROM rolled_up)
+);
 
 -- name: count_entries
 -- How many entries are there from $1 to $2 (exclusive)? The whole of a day's partition.
