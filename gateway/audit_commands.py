@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from gateway.audit.archived import Archive
 from gateway.audit.export import Exports, write_export
 from gateway.audit.extract import Extract
 from gateway.audit.proof import CannotTell, read_keys
@@ -25,7 +26,7 @@ from gateway.audit.verification import Flaw, Verdict
 from gateway.audit.verification import verify as judge
 from gateway.edge import strict
 from gateway.postgres import pool
-from gateway.problems import Fault
+from gateway.problems import ArchiveUnavailable, EntriesExpired, Fault
 from gateway.settings import AuditorSettings, BadSetting, read_settings
 
 STATEMENT_SECONDS: Final = 600.0
@@ -103,7 +104,7 @@ def export(
             extract = asyncio.run(_export(file, span, told))
     except BadSetting as error:
         _end(78, str(error))
-    except NotAsSealed as error:
+    except (NotAsSealed, EntriesExpired, ArchiveUnavailable) as error:
         _end(1, str(error))
     except asyncpg.PostgresError as error:
         _end(1, f"PostgreSQL refused: {error.as_dict()['message']}.")
@@ -125,7 +126,7 @@ async def _export(file: Path, span: list[int | None], told: Told) -> Extract | N
         size=1,
         statement_seconds=STATEMENT_SECONDS,
     ) as auditor:
-        exports = Exports(auditor)
+        exports = Exports(auditor, Archive(settings.archive_dir))
         extract = await exports.find(*span)
         if extract is not None:
             await write_export(exports, file, extract, told)

@@ -6,11 +6,12 @@ error, never a shorter answer.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import asyncpg
 import msgspec
@@ -19,7 +20,7 @@ from gateway.audit.archive_rows import Archived, read_row
 from gateway.audit.columnar import SQL as STATEMENTS
 from gateway.audit.columnar import Columnar
 from gateway.audit.days import begins, day_number, ends, in_words
-from gateway.audit.entry import leaf_hash
+from gateway.audit.entry import Place, leaf_hash
 from gateway.audit.inspection import Criteria, Mark
 from gateway.audit.tree import SQL, NotAsSealed
 from gateway.postgres import Reader
@@ -33,7 +34,11 @@ _PAGE_SECONDS: Final = 20.0
 _CONDITIONS: Final = "/* and what is asked for */"
 _RANGES: Final = "/* or leaves of these */"
 
+_RANGES_AT_ONCE: Final = 500
+_WINDOW: Final = 32 * 1024
+
 Range = tuple[int, int]
+T = TypeVar("T")
 
 
 class ArchivedDay(NamedTuple):
@@ -58,15 +63,6 @@ class ArchivedDay(NamedTuple):
     @classmethod
     def of(cls, row: asyncpg.Record) -> "ArchivedDay":
         return cls(*(row[name] for name in cls._fields))
-
-
-class Counted(NamedTuple):
-    """What was counted under one key, in the words of the file."""
-
-    key: str | None
-    entries: int
-    charged: int
-    refused: int
 
 
 def expired(days: Iterable[ArchivedDay]) -> EntriesExpired:
@@ -167,9 +163,50 @@ class Archive:
     ) -> list[Archived]:
         """Those of the leaves that files hold, in leaf order, each as it was sealed."""
         days = await self.days_of_leaves(connection, ranges)
-        found = [read_row(row) for row in await self.leaf_rows(days, ranges)]
+        kept = [day for day in days if not day.expired]
+        found = [read_row(row) for row in await self.leaf_rows(kept, ranges)]
         await self.prove(connection, found)
         return found
+
+    async def scattered(
+        self, connection: Reader, leaves: Iterable[int]
+    ) -> list[Archived]:
+        """The same for leaves that lie apart."""
+        found: list[Archived] = []
+        for ranges in in_pieces(_ranges(leaves), _RANGES_AT_ONCE):
+            found += await self.leaves(connection, ranges)
+        return found
+
+    async def why_missing(self, connection: Reader, leaves: Iterable[int]) -> Exception:
+        """What is to be raised of sealed entries that are nowhere."""
+        days = await self.days_of_leaves(connection, list(_ranges(leaves)))
+        if any(day.expired for day in days):
+            return expired(days)
+        return NotAsSealed(
+            "Sealed entries of that time are neither in the database nor archived."
+        )
+
+    async def find(self, connection: Reader, place: Place) -> Archived | None:
+        """The entry at a place, if a file holds it."""
+        leaf = await connection.fetchval(SQL["leaf_at"], *place)
+        if leaf is None:
+            return None
+        found = await self.leaves(connection, [(leaf, leaf + 1)])
+        return found[0] if found else None
+
+    async def entry(self, connection: Reader, place: Place) -> Archived | None:
+        """The entry at a place that is not in PostgreSQL; None if none was sealed there.
+
+        Raises:
+            EntriesExpired: it is kept no longer.
+            NotAsSealed: no file has it, or it is another.
+            ArchiveUnavailable: it may be in a file that cannot be read now.
+        """
+        found = await self.find(connection, place)
+        leaf = await connection.fetchval(SQL["leaf_at"], *place)
+        if found is not None or leaf is None:
+            return found
+        raise await self.why_missing(connection, [leaf])
 
     async def leaf_rows(
         self, days: Sequence[ArchivedDay], ranges: Sequence[Range]
@@ -183,10 +220,13 @@ class Archive:
 
     async def count(
         self, by: str, span: Range, days: Sequence[ArchivedDay]
-    ) -> list[Counted]:
-        """What the entries of these days within a span of instants come to."""
+    ) -> list[tuple[str | None, int, int, int]]:
+        """What the entries of these days within a span of instants come to.
+
+        Each a key in the words of the file, entries, units charged, and refusals.
+        """
         rows = await self._ask(STATEMENTS["count"], days, [*span, by])
-        return [Counted(*msgspec.json.decode(row)) for row in rows]
+        return [tuple(msgspec.json.decode(row)) for row in rows]
 
     async def prove(self, connection: Reader, found: Sequence[Archived]) -> None:
         """Holds entries against their seals.
@@ -269,6 +309,25 @@ def leaves_statement(ranges: int) -> str:
     return STATEMENTS["leaves"].replace(_RANGES, " ".join(within))
 
 
+def in_pieces(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    held = iter(items)
+    while piece := list(islice(held, size)):
+        yield piece
+
+
+def _ranges(leaves: Iterable[int]) -> Iterator[Range]:
+    """Leaves that follow each other, as ranges whose ends are exclusive."""
+    first = past = -1
+    for leaf in sorted(leaves):
+        if leaf != past:
+            if past >= 0:
+                yield first, past
+            first = leaf
+        past = leaf + 1
+    if past >= 0:
+        yield first, past
+
+
 def not_expired(days: Sequence[ArchivedDay]) -> list[ArchivedDay]:
     """The days down to the first that has expired."""
     return list(takewhile(lambda day: not day.expired, days))
@@ -278,3 +337,44 @@ def _holds(day: ArchivedDay, leaves: Range) -> bool:
     if day.lowest_leaf is None or day.highest_leaf is None:
         return False
     return day.lowest_leaf < leaves[1] and day.highest_leaf >= leaves[0]
+
+
+class Shelf:
+    """Archived leaves for one who reads them in their order, a window at a time.
+
+    Only what is taken is made into entries: a worker that exports also answers lookups.
+    """
+
+    def __init__(self, archive: Archive, end: int) -> None:
+        self._archive = archive
+        self._end = end
+        self._past = 0
+        self._rows: deque[bytes] = deque()
+
+    async def take(self, connection: Reader, leaves: Sequence[int]) -> list[Archived]:
+        """The entries of these leaves, which nobody has held against their seals.
+
+        Raises:
+            EntriesExpired, NotAsSealed: one of them is not in any file.
+        """
+        if leaves[-1] >= self._past:
+            start = max(leaves[0], self._past)
+            self._past = max(leaves[-1] + 1, min(start + _WINDOW, self._end))
+            window = [(start, self._past)]
+            days = await self._archive.days_of_leaves(connection, window)
+            kept = [day for day in days if not day.expired]
+            self._rows.extend(await self._archive.leaf_rows(kept, window))
+        wanted = set(leaves)
+        taken: list[Archived] = []
+        while self._rows and _leaf_of(self._rows[0]) <= leaves[-1]:
+            row = self._rows.popleft()
+            if _leaf_of(row) in wanted:
+                taken.append(read_row(row))
+        wanted.difference_update(one.leaf_index for one in taken)
+        if wanted:
+            raise await self._archive.why_missing(connection, wanted)
+        return taken
+
+
+def _leaf_of(row: bytes) -> int:
+    return int(row[1 : row.index(b",")])

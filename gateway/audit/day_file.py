@@ -9,11 +9,11 @@ import json
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import date
 from hashlib import sha256
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ import asyncpg
 
 from gateway.audit import tree
 from gateway.audit.archive_rows import Archived, read_row, write_row
-from gateway.audit.archived import Archive, leaves_statement
+from gateway.audit.archived import Archive, in_pieces, leaves_statement
 from gateway.audit.columnar import SQL as STATEMENTS
 from gateway.audit.columnar import WRITER_MEMORY, Columnar, Task, stream
 from gateway.audit.days import begins, ends, first_batch
@@ -36,7 +36,6 @@ from gateway.postgres import Connection
 _BATCHES_AT_ONCE: Final = 500
 _ROWS_A_PIECE: Final = 500
 _LEAVES_AT_ONCE: Final = 32 * 1024
-_RANGES_AT_ONCE: Final = 500
 
 Told = Callable[[int, int], None]
 T = TypeVar("T")
@@ -130,7 +129,7 @@ class DayFile:
                 to_datetime(first),
                 to_datetime(past - 1),
             )
-            for rows in _pieces(self._place(sealed, entries), _ROWS_A_PIECE):
+            for rows in in_pieces(self._place(sealed, entries), _ROWS_A_PIECE):
                 yield b"".join(rows)
             told(len(self._leaves))
             batch = sealed[-1]["batch"] + 1
@@ -163,9 +162,8 @@ class DayFile:
             )
             missing.difference_update(row["leaf"] for row in rows)
         archive = Archive(self._folder)
-        for ranges in _pieces(_ranges(missing), _RANGES_AT_ONCE):
-            found = await archive.leaves(self._connection, ranges)
-            missing.difference_update(one.leaf_index for one in found)
+        found = await archive.scattered(self._connection, missing)
+        missing.difference_update(one.leaf_index for one in found)
         if missing:
             raise NotAsSealed(
                 f"{len(missing)} sealed entries of {self._day} or its neighbours are "
@@ -217,22 +215,3 @@ def _sync(folder: Path) -> None:
         os.fsync(held)
     finally:
         os.close(held)
-
-
-def _ranges(leaves: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Leaves that follow each other, as ranges whose ends are exclusive."""
-    first = past = -1
-    for leaf in sorted(leaves):
-        if leaf != past:
-            if past >= 0:
-                yield first, past
-            first = leaf
-        past = leaf + 1
-    if past >= 0:
-        yield first, past
-
-
-def _pieces(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    held = iter(items)
-    while piece := list(islice(held, size)):
-        yield piece

@@ -371,6 +371,14 @@ SELECT count(*)
 FROM batches AS b
 WHERE b.batch >= $1 AND b.batch < $2 AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch);
 
+-- name: places_of_leaves
+-- Which leaves have the entries of sealed batches from $1 to $2 (exclusive), and when were
+-- they? All between $3 and $4. By seals_batch_key and entries_by_place.
+SELECT s.first_leaf + e.position AS leaf, e.at
+FROM seals AS s
+JOIN entries AS e ON e.batch = s.batch AND e.position < octet_length(s.leaves) / 32
+WHERE s.batch >= $1 AND s.batch < $2 AND e.batch >= $1 AND e.batch < $2 AND e.at >= $3 AND e.at <= $4;
+
 -- name: leaves_of_span
 -- Which leaves have the entries from $1 to $2 (exclusive)? By entries_by_place and seals_batch_key.
 SELECT s.first_leaf + e.position AS leaf

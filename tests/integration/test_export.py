@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.export import write_export
-from gateway.audit.tree import NotAsSealed
 from gateway.audit.placing import Kind
+from gateway.audit.tree import NotAsSealed
 from gateway.audit.verification import verify
 from gateway.clock import SECOND
 from gateway.edge import spreadsheet
