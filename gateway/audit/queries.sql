@@ -441,3 +441,25 @@ UPDATE archived_days SET expired_at = clock_timestamp()
 WHERE day = $1 AND expired_at IS NULL
     AND NOT EXISTS (SELECT FROM legal_holds WHERE released_at IS NULL AND $1 BETWEEN first_day AND last_day)
 RETURNING day;
+
+-- name: untidied
+-- Which days' partitions of entries and batches, over for an hour, have not been tidied? A
+-- few rows of the catalogue; names are quoted as SQL needs them.
+SELECT i.inhrelid::regclass::text AS partition
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent IN ('entries'::regclass, 'batches'::regclass)
+    AND c.relname ~ '^(entries|batches)_[0-9]{8}$'
+    AND (to_date(right(c.relname, 8), 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'Asia/Jakarta'
+    < clock_timestamp() - interval '1 hour'
+    AND obj_description(c.oid, 'pg_class') IS DISTINCT FROM $1
+ORDER BY right(c.relname, 8), c.relname;
+
+-- name: btrees_of
+-- The B-trees of a partition, those of an interrupted rebuild first. From the catalogue.
+SELECT x.indexrelid::regclass::text AS index, NOT x.indisvalid AS abandoned
+FROM pg_index AS x
+JOIN pg_class AS c ON c.oid = x.indexrelid
+JOIN pg_am AS a ON a.oid = c.relam
+WHERE x.indrelid = $1::text::regclass AND a.amname = 'btree'
+ORDER BY x.indisvalid, x.indexrelid;

@@ -15,6 +15,7 @@ RUN_BY = {
     "gateway.audit": {
         "hot": ["draw_worker_number", "append", "create_partitions", "sealing_lag"],
         "admin": ["draw_worker_number", "append"],
+        "owner": ["untidied", "btrees_of"],
         "receipts": ["act_for_institution", "entry_at"],
         "auditor": [
             "extent",

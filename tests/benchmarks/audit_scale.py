@@ -25,6 +25,7 @@ from rich.table import Table
 from gateway.audit.inspection import Criteria, Inspection
 from gateway.audit.rollup import MOST_BATCHES, Rollups
 from gateway.audit.summary import By, Summaries
+from gateway.audit.tidying import tidy
 from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.provisioning import Provisioned
 from gateway.postgres import Link, Pool, pool
@@ -40,8 +41,9 @@ Ask = Callable[[random.Random], Awaitable[object]]
 async def size_of(superuser: asyncpg.Connection, *tables: str) -> int:
     """Bytes with indexes, of all partitions."""
     found: int = await superuser.fetchval(
-        "SELECT sum(pg_total_relation_size(relid))::bigint FROM unnest($1::text[]) AS t (name),"
-        " pg_partition_tree(t.name::regclass)",
+        "SELECT sum(pg_total_relation_size(c.oid))::bigint FROM pg_class AS c"
+        " WHERE c.oid = ANY($1::text[]::regclass[])"
+        " OR pg_partition_root(c.oid) = ANY($1::text[]::regclass[])",
         list(tables),
     )
     return found
@@ -126,6 +128,11 @@ async def measure(server: PostgresServer, rows: int, flush: int) -> dict[str, An
             bar.update(task, completed=done)
     filled = time.perf_counter() - began
     rolled = await roll_up(provisioned.dsn("sealer", name))
+    written = await sizes(superuser, rows)
+    began = time.perf_counter()
+    async for _ in tidy(superuser):
+        pass
+    tidied = time.perf_counter() - began
     await superuser.execute("VACUUM ANALYZE")
     async with pool(
         provisioned.dsn("auditor", name), name="bench", size=2, statement_seconds=60
@@ -134,13 +141,13 @@ async def measure(server: PostgresServer, rows: int, flush: int) -> dict[str, An
             title: await median_ms(ask)
             for title, ask in questions(auditor, month).items()
         }
-    found = await sizes(superuser, rows)
+    kept = await sizes(superuser, rows)
     await superuser.close()
     return {
         "rows": rows,
-        "fill_s": filled,
-        "roll_up_s": rolled,
-        "bytes": found,
+        "seconds": {"fill": filled, "roll_up": rolled, "tidy": tidied},
+        "bytes as written": written,
+        "bytes once tidied": kept,
         "ms": latencies,
     }
 
@@ -159,11 +166,12 @@ async def roll_up(dsn: str) -> float:
 def show(results: list[dict[str, Any]]) -> None:
     small, large = results
     table = Table("", f"{small['rows']:,}", f"{large['rows']:,}", "ratio")
-    for kind, unit in (("bytes", "B/entry"), ("ms", "ms")):
+    for kind in ("bytes as written", "bytes once tidied", "ms", "seconds"):
+        table.add_section()
         for title in large[kind]:
             one, other = small[kind][title], large[kind][title]
             ratio = f"{other / one:.2f}"
-            table.add_row(f"{title} ({unit})", f"{one:.1f}", f"{other:.1f}", ratio)
+            table.add_row(f"{title}, {kind}", f"{one:.1f}", f"{other:.1f}", ratio)
     Console().print(table)
 
 
