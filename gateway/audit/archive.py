@@ -14,28 +14,19 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
 from gateway.audit.archived import ArchivedDay
-from gateway.audit.day_file import DayFile, Kept, Told
+from gateway.audit.day_file import CannotArchive, DayFile, Kept, Told
 from gateway.audit.days import DAY, begins, day_of, ends, first_batch
 from gateway.audit.extract import AFTER_BATCH, BEFORE_BATCH
+from gateway.audit.partitions import LOCK_PAUSE, LOCK_TRIES, LOCK_WAIT, LOCKED_OUT
 from gateway.audit.tree import SQL
 from gateway.clock import from_datetime, to_datetime
 from gateway.postgres import Connection
 
 # A commit may hang on a standby: so far back the sealer looks for what came late.
 SETTLED_DAYS: Final = 2
-# Writers wait behind a lock that is waited for: not long, and then again later.
-_LOCK_WAIT: Final = "SET LOCAL lock_timeout = '150ms'"
-_LOCK_TRIES: Final = 40
-_LOCK_PAUSE: Final = 0.5
 
 Enter = Callable[[Callable[[Connection], Awaitable[None]]], Awaitable[object]]
-
-
-class CannotArchive(Exception):
-    """Nothing was taken away. The text is one sentence saying why."""
 
 
 async def due(connection: Connection, before: date) -> list[date]:
@@ -85,7 +76,7 @@ class Archiver:
         Raises:
             CannotArchive: as a sentence.
             NotAsSealed: entries are missing or altered; nothing was taken away.
-            ArchiveUnavailable, OSError: the file cannot be written or read back.
+            ArchiveUnavailable: the file cannot be made or read back.
         """
         # The tables are large and days that are over well indexed; statistics may lag.
         await self._connection.execute("SET enable_seqscan = off")
@@ -152,17 +143,17 @@ class Archiver:
 
     async def _drop(self, day: date) -> None:
         """Drops the day's partitions, unless they have gained anything since."""
-        for _ in range(_LOCK_TRIES):
+        for _ in range(LOCK_TRIES):
             try:
                 async with self._connection.transaction():
-                    await self._connection.execute(_LOCK_WAIT)
+                    await self._connection.execute(LOCK_WAIT)
                     if await self._connection.fetchval(SQL["drop_archived_day"], day):
                         return
                 raise CannotArchive(
                     f"{day} has gained entries since its file was made; run it again."
                 )
-            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-                await asyncio.sleep(_LOCK_PAUSE)
+            except LOCKED_OUT:
+                await asyncio.sleep(LOCK_PAUSE)
         raise CannotArchive(
             f"{day} is in its file, but long questions hold the log: its partitions are "
             "dropped when this is run again."

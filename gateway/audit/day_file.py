@@ -10,7 +10,7 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from datetime import date
 from hashlib import sha256
 from itertools import zip_longest
@@ -39,6 +39,10 @@ _LEAVES_AT_ONCE: Final = 32 * 1024
 
 Told = Callable[[int, int], None]
 T = TypeVar("T")
+
+
+class CannotArchive(Exception):
+    """Nothing was taken away. The text is one sentence saying why."""
 
 
 class Kept(NamedTuple):
@@ -72,8 +76,8 @@ class DayFile:
 
         Raises:
             NotAsSealed: a sealed entry of the day is missing, altered or not sealed.
-            ArchiveUnavailable: it could not be written or read back.
-            OSError: the folder cannot be written.
+            ArchiveUnavailable: it could not be made or read back.
+            CannotArchive: the folder cannot be written.
         """
         entries = await self._connection.fetchval(
             SQL["count_entries"], *map(to_datetime, self._span)
@@ -97,16 +101,16 @@ class DayFile:
 
     async def _write(self, told: Callable[[int], None]) -> bytes:
         """Writes the new file, whole on the disk when this returns; gives its SHA-256."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        self._new.parent.mkdir(mode=0o700, exist_ok=True)
-        _sync(self._folder)
+        with on_disk(self._folder):
+            self._new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync(self._folder)
+            self._new.unlink(missing_ok=True)
+            self._new.touch(mode=0o600)
         digest = sha256()
         task = Task(
             statement=STATEMENTS["write"], folder=self._folder, memory=WRITER_MEMORY
         )
-        self._new.unlink(missing_ok=True)
-        self._new.touch(mode=0o600)
-        with self._new.open("wb") as file:
+        with on_disk(self._folder), self._new.open("wb") as file:
             async with aclosing(stream(task, self._rows(told))) as pieces:
                 async for piece in pieces:
                     file.write(piece)
@@ -205,11 +209,26 @@ class DayFile:
 
     def _keep(self) -> None:
         """The new file takes its name, for good when this returns."""
-        self._new.replace(self._folder / self.name)
-        _sync(self._new.parent)
+        with on_disk(self._folder):
+            self._new.replace(self._folder / self.name)
+            sync(self._new.parent)
 
 
-def _sync(folder: Path) -> None:
+@contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    """Around work on the archive's files: CannotArchive for what the disk refuses."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError):
+        # The database's, which was read meanwhile.
+        raise
+    except OSError as error:
+        raise CannotArchive(
+            f"{folder} cannot be written or cleared: {error.strerror}."
+        ) from None
+
+
+def sync(folder: Path) -> None:
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(held)

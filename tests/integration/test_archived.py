@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +152,17 @@ async def test_an_export_over_archived_and_live_days_is_the_same_and_verifies(
     assert await written(mixed, "after") == before
 
 
-async def export(exports: Exports, span: tuple[int | None, int], file: Path) -> Any:
+async def export(
+    exports: Exports, span: tuple[int | None, int], file: Path
+) -> bytes | None:
     extract = await exports.find(*span)
     if extract is None:
         return None
     await write_export(exports, file, extract)
+    return verified(file)
+
+
+def verified(file: Path) -> bytes:
     assert verify([file], [KEY]).true
     return file.read_bytes()
 
