@@ -39,10 +39,6 @@ WHERE false
     /* or leaves of these */
 ORDER BY leaf_index;
 
--- name: rows
--- How many entries are in these files?
-SELECT count(*) FROM read_parquet(?, hive_partitioning = false);
-
 -- name: count
 -- What the entries of the files in $1 from $2 to $3 (exclusive) come to, by $4. Units are
 -- charged as entry.py says.

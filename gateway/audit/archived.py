@@ -177,11 +177,15 @@ class Archive:
             found += await self.leaves(connection, ranges)
         return found
 
-    async def why_missing(self, connection: Reader, leaves: Iterable[int]) -> Exception:
-        """What is to be raised of sealed entries that are nowhere."""
+    async def refuse_expired(self, connection: Reader, leaves: Iterable[int]) -> None:
+        """Raises EntriesExpired, if a day may have held leaves that are nowhere."""
         days = await self.days_of_leaves(connection, list(_ranges(leaves)))
         if any(day.expired for day in days):
-            return expired(days)
+            raise expired(days)
+
+    async def why_missing(self, connection: Reader, leaves: Iterable[int]) -> Exception:
+        """What is to be raised of sealed entries that are nowhere."""
+        await self.refuse_expired(connection, leaves)
         return NotAsSealed(
             "Sealed entries of that time are neither in the database nor archived."
         )
@@ -355,7 +359,7 @@ class Shelf:
         """The entries of these leaves, which nobody has held against their seals.
 
         Raises:
-            EntriesExpired, NotAsSealed: one of them is not in any file.
+            EntriesExpired: one of them was in a file that is kept no longer.
         """
         if leaves[-1] >= self._past:
             start = max(leaves[0], self._past)
@@ -372,7 +376,7 @@ class Shelf:
                 taken.append(read_row(row))
         wanted.difference_update(one.leaf_index for one in taken)
         if wanted:
-            raise await self._archive.why_missing(connection, wanted)
+            await self._archive.refuse_expired(connection, wanted)
         return taken
 
 

@@ -31,13 +31,15 @@ _TOO_LONG: Final = "The archive took too long to answer; ask for a shorter time.
 class Task:
     """A statement of archive.sql, and what its process may use.
 
-    `folder` is all of the disk that it may reach; None is nothing. With `rows` its
-    answer comes as lines of JSON arrays, else it writes to /dev/stdout itself.
+    `folder` is all of the disk that it may reach; None is nothing. What does not fit
+    into `memory` goes to `spill`; without it the task fails. With
+    `rows` its answer comes as lines of JSON arrays, else it writes to /dev/stdout itself.
     """
 
     statement: str
     parameters: Sequence[object] = ()
     folder: Path | None = None
+    spill: Path | None = None
     memory: str = QUESTION_MEMORY
     rows: bool = False
     cpu_seconds: int = 0
@@ -49,6 +51,7 @@ class Task:
                 "statement": self.statement,
                 "parameters": list(self.parameters),
                 "folder": None if self.folder is None else str(self.folder),
+                "spill": None if self.spill is None else str(self.spill),
                 "memory": self.memory,
                 "rows": self.rows,
                 "cpu_seconds": self.cpu_seconds,
@@ -113,7 +116,7 @@ def _run(task: Task) -> list[bytes]:
 
 
 def _failed(told: bytes) -> str:
-    kind = told.decode("ascii", "replace")
+    kind = told.decode("ascii", "replace").strip()
     return f"The archive could not be read ({kind or 'ended'})."
 
 

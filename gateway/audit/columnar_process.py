@@ -46,9 +46,8 @@ def connect(task: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     )
     connection.execute("SET timezone = 'UTC'")
     allowed = [task["folder"]] if task["folder"] else []
-    # Without a folder nothing may be put on a disk, however large a task is.
-    spill = os.path.join(task["folder"], ".spill") if task["folder"] else ""  # noqa: PTH118 - pathlib is a third of the start
-    connection.execute("SET temp_directory = ?", [spill])
+    # Without such a folder nothing is put on a disk, however large a task is.
+    connection.execute("SET temp_directory = ?", [task["spill"] or ""])
     connection.execute("SET allowed_directories = ?", [allowed])
     connection.execute("SET allowed_paths = ['/dev/stdin', '/dev/stdout']")
     connection.execute("SET enable_external_access = false")
@@ -76,6 +75,6 @@ if __name__ == "__main__":
     try:
         main()
     except Exception as error:  # noqa: BLE001 - the type is all that may be told
-        sys.stderr.write(type(error).__name__)
+        print(type(error).__name__, file=sys.stderr, flush=True)
         # Not an orderly exit: what is half written must not look whole.
         os._exit(1)

@@ -8,7 +8,7 @@ pieces and no connection is held between them, however slow the reader is.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing
 from itertools import pairwise
 from pathlib import Path
@@ -86,7 +86,7 @@ class Exports:
         if fold.root(extract.head.size, extract.proof.right) != extract.head.root:
             raise NotAsSealed("The sealed leaf hashes do not give the signed root.")
 
-    async def parquet(self, extract: Extract | None) -> AsyncIterator[bytes]:
+    async def parquet(self, extract: Extract | None) -> AsyncGenerator[bytes, None]:
         """The same entries as a Parquet file: a column a member, and `leaf_index`.
 
         A few are made at once, each in a process of its own; the others wait.

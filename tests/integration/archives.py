@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -101,6 +101,11 @@ class PastLog:
     chance: random.Random = field(default_factory=lambda: random.Random(5))  # noqa: S311 - the same log at every run
 
     @property
+    def superuser(self) -> Connection:
+        """Who may change the log's tables."""
+        return self.owner
+
+    @property
     def eve(self) -> date:
         """The day before the first, which holds the little that batches reach back."""
         return self.days[0] - timedelta(days=1)
@@ -141,6 +146,11 @@ class PastLog:
     async def archive(self, *days: date) -> list[ArchivedDay]:
         archiver = Archiver(self.owner, self.folder, self.enter)
         return [await archiver.archive(day) for day in days]
+
+    async def reconnect(self) -> "PastLog":
+        """The same log by another session of the owner's."""
+        owner = await asyncpg.connect(self.database.dsn("owner"))
+        return replace(self, owner=owner)
 
     async def due(self, before: date) -> list[date]:
         return await due(self.owner, before)
