@@ -187,7 +187,7 @@ class Archive:
         """What is to be raised of sealed entries that are nowhere."""
         await self.refuse_expired(connection, leaves)
         return NotAsSealed(
-            "Sealed entries of that time are neither in the database nor archived."
+            "Sealed entries of that time are not in the database, nor archived."
         )
 
     async def find(self, connection: Reader, place: Place) -> Archived | None:

@@ -9,7 +9,6 @@ type is told, on standard error.
 import json
 import os
 import resource
-import sys
 from typing import Any
 
 import duckdb
@@ -75,6 +74,6 @@ if __name__ == "__main__":
     try:
         main()
     except Exception as error:  # noqa: BLE001 - the type is all that may be told
-        print(type(error).__name__, file=sys.stderr, flush=True)
+        os.write(2, type(error).__name__.encode())
         # Not an orderly exit: what is half written must not look whole.
         os._exit(1)

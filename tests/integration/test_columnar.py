@@ -12,10 +12,7 @@ from gateway.audit import columnar
 from gateway.audit.columnar import AT_ONCE, Columnar, Task, stream
 from gateway.problems import ArchiveUnavailable
 
-ENDLESS = (
-    "SELECT count(*) FROM range(?) AS a (i), range(1000000000) AS b (i)"
-    " WHERE (a.i + b.i) % 7 = 8"
-)
+ENDLESS = "SELECT count(*) FROM range(?) AS a (i) WHERE hash(i) = 1"
 
 
 @pytest.fixture
@@ -36,7 +33,7 @@ async def test_one_that_overruns_is_killed_and_told_to_ask_for_less(
 ) -> None:
     monkeypatch.setattr(columnar, "DEADLINE", 0.5)
     with pytest.raises(ArchiveUnavailable, match="too long"):
-        await Columnar().ask(ENDLESS, [10**9], tmp_path)
+        await Columnar().ask(ENDLESS, [10**15], tmp_path)
     assert running() == 0
 
 
@@ -46,7 +43,7 @@ async def test_two_are_asked_at_once_and_the_others_wait_or_are_told(
     monkeypatch.setattr(columnar, "DEADLINE", 1.0)
     asked = Columnar()
     questions = [
-        asyncio.ensure_future(asked.ask(ENDLESS, [10**9], tmp_path)) for _ in range(5)
+        asyncio.ensure_future(asked.ask(ENDLESS, [10**15], tmp_path)) for _ in range(5)
     ]
     most = 0
     while not all(question.done() for question in questions):
@@ -64,7 +61,7 @@ async def test_a_caller_that_leaves_gives_its_turn_only_when_the_process_has_end
     monkeypatch.setattr(columnar, "DEADLINE", 1.0)
     asked = Columnar()
     for _ in range(3):
-        question = asyncio.ensure_future(asked.ask(ENDLESS, [10**9], tmp_path))
+        question = asyncio.ensure_future(asked.ask(ENDLESS, [10**15], tmp_path))
         await asyncio.sleep(0.1)
         question.cancel()
     await asyncio.sleep(0.2)
