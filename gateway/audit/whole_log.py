@@ -56,10 +56,9 @@ class WholeLog:
         """
         live = await self._live.page(criteria, below, limit)
         rows = [_Row(_mark(line), line, leaf) for line, leaf in live.entries]
-        days = await self._days(criteria, below)
-        if live.next is not None:
-            # What is older than a full page is not on it.
-            days = [day for day in days if day.ends > rows[-1].mark.at]
+        # What is older than a full page is not on it.
+        reach = None if live.next is None else rows[-1].mark.at
+        days = await self._days(criteria, below, reach)
         if not days:
             return live
         held = not_expired(days)
@@ -67,8 +66,11 @@ class WholeLog:
         rows += await self._archived(criteria, below, limit, held)
         return _page(rows, limit, horizon, days, more=live.next is not None)
 
-    async def _days(self, criteria: Criteria, below: Mark | None) -> list[ArchivedDay]:
+    async def _days(
+        self, criteria: Criteria, below: Mark | None, reach: int | None
+    ) -> list[ArchivedDay]:
         from_at = -_ALWAYS if criteria.from_at is None else criteria.from_at
+        from_at = from_at if reach is None else max(from_at, reach)
         to_at = _ALWAYS if criteria.to_at is None else criteria.to_at
         if below is not None:
             to_at = min(to_at, below.at + 1)

@@ -28,10 +28,10 @@ from gateway.audit import retention
 from gateway.audit.archived import ArchivedDay
 from gateway.audit.batch import BatchDigests
 from gateway.audit.days import in_words
+from gateway.audit.deeds import Deed, do
 from gateway.audit.partitions import DayStanding
 from gateway.audit.tree import SQL
 from gateway.audit_commands.telling import AsJson, Told, end, progress, sentences
-from gateway.changes import Change
 from gateway.edge import strict
 from gateway.postgres import SERVER_GONE, Connection, connect
 from gateway.problems import Fault, InvalidRequest
@@ -93,12 +93,12 @@ def archive(*, before: Before, reason: Reason, as_json: AsJson = False) -> None:
     against its seal before the day is recorded and its partitions are dropped. Stopped
     anywhere, it goes on where it was when it is run again.
     """
-    day, change = _asked(before, Operation.AUDIT_ARCHIVE, reason)
+    day, deed = _asked(before, Operation.AUDIT_ARCHIVE, reason)
 
     async def run(told: Told) -> None:
         settings = read_settings(ArchiveSettings)
         async with _owner(settings.owner_dsn) as owner:
-            enter = _entering(owner, settings, change)
+            enter = _entering(owner, settings, deed)
             archiver = archiving.Archiver(owner, settings.archive_dir, enter)
             for one in await archiving.due(owner, day):
                 _tell_archived(await archiver.archive(one, told), as_json=as_json)
@@ -113,13 +113,13 @@ def expire(*, before: Before, reason: Reason, as_json: AsJson = False) -> None:
     Old receipts and proofs still verify; the entries can no longer be searched or
     exported. Days under a hold stay.
     """
-    day, change = _asked(before, Operation.AUDIT_EXPIRE, reason)
+    day, deed = _asked(before, Operation.AUDIT_EXPIRE, reason)
 
     async def run() -> retention.Expiry:
         settings = read_settings(ArchiveSettings)
         async with _owner(settings.owner_dsn) as owner:
             await archiving.be_alone(owner)
-            enter = _entering(owner, settings, change)
+            enter = _entering(owner, settings, deed)
             return await retention.expire(owner, settings.archive_dir, day, enter)
 
     with sentences():
@@ -149,13 +149,13 @@ def hold(
     """Forbid that days expire, FROM and TO included; answers the hold's id."""
     faults: list[Fault] = []
     begins, ends = _read_day(first, faults, "FROM"), _read_day(last, faults, "TO")
-    change = _change(Operation.AUDIT_HOLD, reason, faults)
+    deed = _deed(Operation.AUDIT_HOLD, reason, faults)
 
     async def place(owner: Connection) -> tuple[int, list[date]]:
-        made = await retention.place_hold(owner, begins, ends, change.reason or "")
+        made = await retention.place_hold(owner, begins, ends, deed.reason)
         return made, await retention.expired_within(owner, begins, ends)
 
-    made, late = _held(change, place)
+    made, late = _held(deed, place)
     if as_json:
         typer.echo(json.dumps({"id": made, "expired": list(map(str, late))}))
     else:
@@ -166,18 +166,17 @@ def hold(
 
 def release(hold: int, *, reason: Reason, as_json: AsJson = False) -> None:
     """End a hold, by its id."""
-    change = _change(Operation.AUDIT_RELEASE, reason, [])
-    released = _held(change, lambda owner: retention.release_hold(owner, hold))
+    deed = _deed(Operation.AUDIT_RELEASE, reason, [])
+    released = _held(deed, lambda owner: retention.release_hold(owner, hold))
     if as_json:
         typer.echo(json.dumps({"id": released}))
 
 
-def _held(change: Change, work: Callable[[Connection], Awaitable[T]]) -> T:
+def _held(deed: Deed, work: Callable[[Connection], Awaitable[T]]) -> T:
     async def run() -> T:
         settings = read_settings(HoldSettings)
         async with _owner(settings.owner_dsn) as owner:
-            made = await changes.make(owner, _digests(settings), change, work)
-            return made.result
+            return await do(owner, _digests(settings), deed, work)
 
     with sentences():
         return asyncio.run(run())
@@ -199,11 +198,9 @@ async def _owner(dsn: PostgresDsn) -> AsyncIterator[Connection]:
         connection.terminate()
 
 
-def _entering(
-    owner: Connection, settings: HoldSettings, change: Change
-) -> archiving.Enter:
+def _entering(owner: Connection, settings: HoldSettings, deed: Deed) -> archiving.Enter:
     digests = _digests(settings)
-    return lambda work: changes.make(owner, digests, change, work)
+    return lambda work: do(owner, digests, deed, work)
 
 
 def _digests(settings: HoldSettings) -> BatchDigests:
@@ -212,13 +209,13 @@ def _digests(settings: HoldSettings) -> BatchDigests:
     )
 
 
-def _asked(before: str, operation: Operation, reason: str) -> tuple[date, Change]:
+def _asked(before: str, operation: Operation, reason: str) -> tuple[date, Deed]:
     faults: list[Fault] = []
     day = _read_day(before, faults, "--before")
-    return day, _change(operation, reason, faults)
+    return day, _deed(operation, reason, faults)
 
 
-def _change(operation: Operation, reason: str, faults: list[Fault]) -> Change:
+def _deed(operation: Operation, reason: str, faults: list[Fault]) -> Deed:
     """What the entry will say, or the end of the command for what is wrong so far."""
     why = strict.read_text(
         reason,
@@ -231,7 +228,7 @@ def _change(operation: Operation, reason: str, faults: list[Fault]) -> Change:
     with sentences():
         if faults:
             raise InvalidRequest(faults)
-    return Change(operation, why, who)
+    return Deed(operation, why or "", who)
 
 
 def _login_name() -> str:

@@ -23,6 +23,8 @@ RUN_BY = {
         ],
         "admin": ["draw_worker_number", "append"],
         "owner": [
+            "draw_worker_number",
+            "append",
             "untidied",
             "btrees_of",
             "partitions",

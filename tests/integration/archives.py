@@ -10,15 +10,14 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway import changes
 from gateway.audit.archive import Archiver, due
 from gateway.audit.archived import ArchivedDay
 from gateway.audit.batch import BatchDigests
 from gateway.audit.days import begins, day_of, ends
+from gateway.audit.deeds import Deed, do
 from gateway.audit.entry import Entry, PurposeName, parse_address
 from gateway.audit.rollup import MOST_BATCHES, Rollups
 from gateway.audit.subject import Subject
-from gateway.changes import Change
 from gateway.clock import SECOND, from_datetime
 from gateway.postgres import Connection, Link, Pool, pool
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
@@ -36,7 +35,7 @@ TEXTS = [
     'quoted "\\/\u0001\u001f\u007f',
     "Müller 日本 \U0001f600",
 ]
-CHANGE = Change(Operation.AUDIT_ARCHIVE, "monthly archive", "tester")
+DEED = Deed(Operation.AUDIT_ARCHIVE, "monthly archive", "tester")
 
 
 def any_entry(chance: random.Random, at: int) -> Entry:
@@ -141,7 +140,8 @@ class PastLog:
 
     async def enter(self, work: Callable[[Connection], Awaitable[None]]) -> object:
         digests = BatchDigests(logs.PEPPERS)
-        return await changes.make(self.owner, digests, CHANGE, work)
+        await do(self.owner, digests, DEED, work)
+        return None
 
     async def archive(self, *days: date) -> list[ArchivedDay]:
         archiver = Archiver(self.owner, self.folder, self.enter)
