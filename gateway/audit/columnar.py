@@ -132,10 +132,11 @@ async def stream(
     """
     process = _start()
     feeder: asyncio.Future[None] | None = None
+    read: asyncio.ReadTransport | None = None
     try:
         if process.stdin is None or process.stdout is None:
             raise TypeError("a process was asked for with pipes")
-        out = await _reader(process.stdout)
+        out, read = await _reader(process.stdout)
         feeder = asyncio.ensure_future(_feed(process.stdin, task.framed, feeding))
         # A feeder that fails ends the process, and so what is read.
         feeder.add_done_callback(lambda done: _kill_if_failed(done, process))
@@ -146,6 +147,8 @@ async def stream(
             raise ArchiveUnavailable("The Parquet file could not be made.")
     finally:
         process.kill()
+        if read is not None:
+            read.close()
         if feeder is not None:
             feeder.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -189,8 +192,12 @@ async def _feed(pipe: IO[bytes], task: bytes, feeding: AsyncIterator[bytes]) -> 
         writer.close()
 
 
-async def _reader(pipe: IO[bytes]) -> asyncio.StreamReader:
+async def _reader(
+    pipe: IO[bytes],
+) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    return reader
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    return reader, transport
