@@ -11,15 +11,17 @@ from litestar import Litestar, Response
 from litestar.exceptions import HTTPException
 
 from gateway import telemetry
+from gateway.audit.archived import Archive
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.checkpoint import note_keys
 from gateway.audit.export import Exports
-from gateway.audit.inspection import Cursors, Inspection
+from gateway.audit.inspection import Cursors
 from gateway.audit.journal import CONNECT_SECONDS, Journal
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
 from gateway.audit.summary import Summaries
+from gateway.audit.whole_log import WholeLog
 from gateway.clock import ServerClock
 from gateway.edge import (
     auditing,
@@ -111,6 +113,7 @@ class Worker:
             ),
             settings.log_origin,
         )
+        self.archive = Archive(settings.archive_dir)
         self.clock = ServerClock()
         self._hot = str(settings.postgres_dsn)
         self._registry = str(settings.registry_dsn)
@@ -162,7 +165,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         residents=Residents([worker.registry("lookups")], tasks=tasks),
         journal=journal,
         subjects=worker.subjects,
-        own_entries=OwnEntries(worker.receipts),
+        own_entries=OwnEntries(worker.receipts, worker.auditor, worker.archive),
         sealed=SealedLog(worker.auditor),
         clock=worker.clock,
     )
@@ -174,11 +177,11 @@ def _services(worker: Worker, held: Lookups) -> Services:
         lookups=held,
         journal=held.journal,
         directory=held.directory,
-        inspection=Inspection(worker.auditor),
+        inspection=WholeLog(worker.auditor, worker.archive),
         cursors=Cursors(worker.peppers),
         sealed=held.sealed,
-        exports=Exports(worker.auditor),
-        summaries=Summaries(worker.auditor),
+        exports=Exports(worker.auditor, worker.archive),
+        summaries=Summaries(worker.auditor, worker.archive),
         note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(

@@ -5,11 +5,11 @@
     │   ├── Unauthenticated  Forbidden  AddressNotAllowed
     │   ├── AgreementInactive  NotGranted  InvalidRequest
     │   ├── UnsupportedMediaType  PayloadTooLarge  MethodNotAllowed
-    │   ├── QuotaExceeded  NotFound
+    │   ├── QuotaExceeded  NotFound  EntriesExpired
     ├── ResidentNotFound            the registry was asked and has nobody; charged
     └── Failure                     we could not; outcome "failed"
         ├── ReducedCapacity  RegistryUnavailable  AuditUnavailable
-        └── InternalError
+        └── ArchiveUnavailable  InternalError
 
 `gateway/edge/rendering.py` alone turns them into RFC 9457 documents.
 """
@@ -138,6 +138,12 @@ class NotFound(Refusal):
     reason = Reason.NOT_FOUND
 
 
+class EntriesExpired(Refusal):
+    """What is asked for needs entries that are kept no longer. The text says of which days."""
+
+    reason = Reason.ENTRIES_EXPIRED
+
+
 class QuotaExceeded(Refusal):
     """Admission said no; the decision, where there is one, says on which policy."""
 
@@ -173,6 +179,12 @@ class AuditUnavailable(Failure):
     def __init__(self, *, fate_unknown: bool) -> None:
         super().__init__("the audit log is not available")
         self.fate_unknown = fate_unknown
+
+
+class ArchiveUnavailable(Failure):
+    """Archived entries cannot be read now. The text is one sentence saying why."""
+
+    reason = Reason.ARCHIVE_UNAVAILABLE
 
 
 class InternalError(Failure):

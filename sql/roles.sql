@@ -1,7 +1,7 @@
 -- Who may do what. Run by the owner after every migration (`gateway migrate` does);
 -- running it again changes nothing. Passwords are set by whoever deploys.
 --
---   gateway_owner     migrations only; owns every object
+--   gateway_owner     migrations, and the archive's command line; owns every object
 --   gateway_hot       a worker's lookups: reads the directory, INSERTs the log
 --   gateway_registry  a worker's questions to the registry view, on whichever server it is
 --   gateway_sealer    reads the log and gives it leaf numbers
@@ -54,6 +54,9 @@ GRANT SELECT ON purposes TO gateway_sealer;
 GRANT USAGE ON SEQUENCE worker_numbers TO gateway_hot, gateway_admin;
 GRANT EXECUTE ON FUNCTION create_partitions TO gateway_hot, gateway_sealer;
 GRANT EXECUTE ON FUNCTION summarize_entries TO gateway_sealer;
+GRANT EXECUTE ON FUNCTION default_rows TO gateway_hot, gateway_auditor;
+-- What is archived, and what is held: the owner's to say, on the command line.
+GRANT SELECT ON archived_days, legal_holds TO gateway_auditor;
 
 -- Whose rows of the log are whose. What a query forgets to ask, this still holds: the
 -- receipts' role sees the entries of the institution its transaction is for, and none

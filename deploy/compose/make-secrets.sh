@@ -52,13 +52,15 @@ printf '1:%s\n' "$(secret)" > signing-key
 dsn GATEWAY_OWNER_DSN owner > owner.env
 dsn GATEWAY_ADMIN_DSN admin > admin.env
 
+# Where days lie that are archived.
+mkdir -p ../archive
 uid=$(id -u)
 gid=$(id -g)
 if [ "$uid" -eq 0 ]; then
     # The gateway never runs as root: the files go to the account of its image.
     uid=10001
     gid=10001
-    chown "$uid:$gid" pepper subject-keys signing-key
+    chown "$uid:$gid" pepper subject-keys signing-key ../archive
 fi
 cd ..
 {

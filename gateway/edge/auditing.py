@@ -42,6 +42,8 @@ SEARCH_PARAMETERS: Final = (
 SUBJECT_MEMBERS: Final = ("nik", "reason", "from", "to", "cursor")
 W = TypeVar("W", bound=Word)
 _LARGEST_ID: Final = 2**31 - 1
+# No key has this number; 0 stands in rows for none.
+_NOBODY: Final = -1
 
 
 def _plain(body: object, access_id: str | None) -> Response[bytes]:
@@ -187,8 +189,8 @@ def _criteria(
     key = None
     if "key" in given:
         named = held.directory.key_named(given["key"])
-        # A key that nobody has was used by nobody: number 0 is never given.
-        key = named.number if named else 0
+        # A key that nobody has was used by nobody.
+        key = named.number if named else _NOBODY
         if named and named.institution is not None and institution is None:
             # So that the key's entries are found by its institution's index.
             institution = named.institution

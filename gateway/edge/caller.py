@@ -16,10 +16,12 @@ from gateway.audit.access import Access
 from gateway.audit.checkpoint import NoteKey
 from gateway.audit.entry import parse_address
 from gateway.audit.export import Exports
-from gateway.audit.inspection import Cursors, Inspection
+from gateway.audit.inspection import Cursors
 from gateway.audit.journal import Journal
 from gateway.audit.sealed import SealedLog
 from gateway.audit.summary import Summaries
+from gateway.audit.tree import NotAsSealed
+from gateway.audit.whole_log import WholeLog
 from gateway.clock import ServerClock
 from gateway.edge import rendering
 from gateway.edge.health import Health
@@ -27,6 +29,7 @@ from gateway.lookup import Lookups
 from gateway.partners.directory import Directory
 from gateway.postgres import SERVER_GONE
 from gateway.problems import (
+    ArchiveUnavailable,
     AuditUnavailable,
     InternalError,
     PayloadTooLarge,
@@ -50,7 +53,7 @@ class Services:
     lookups: Lookups
     journal: Journal
     directory: Directory
-    inspection: Inspection
+    inspection: WholeLog
     cursors: Cursors
     sealed: SealedLog
     exports: Exports
@@ -141,6 +144,9 @@ async def respond(
 def _problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
+    if isinstance(error, NotAsSealed):
+        log.critical("log_is_not_as_sealed", detail=str(error))
+        return ArchiveUnavailable("The log is not as it was sealed.")
     _tell(error)
     # What an auditor reads is the log: it is away.
     gone = isinstance(error, SERVER_GONE)

@@ -93,6 +93,18 @@ EXPLANATION: Final = {
         "Kesalahan di pihak gerbang. Tidak ada yang dihitung.",
         "A fault of the gateway's own. Nothing was charged.",
     ),
+    Reason.ARCHIVE_UNAVAILABLE: (
+        "Catatan hari-hari yang sudah diarsipkan tidak dapat dibaca saat ini; jawaban "
+        "tanpa catatan itu tidak lengkap, maka tidak diberikan. `detail` menyebut sebabnya.",
+        "Entries of archived days cannot be read at this moment; an answer without them "
+        "would not be whole, so there is none. The member `detail` says why.",
+    ),
+    Reason.ENTRIES_EXPIRED: (
+        "Catatan yang diperlukan sudah melewati masa simpan dan telah dihapus; hanya "
+        "segelnya yang disimpan. `detail` menyebut hari-harinya.",
+        "Entries that this needs have passed their retention and were removed; their "
+        "seals alone are kept. The member `detail` names the days.",
+    ),
 }
 
 _PAGE: Final = """<!doctype html>

@@ -9,6 +9,8 @@ import msgspec
 from litestar import Response
 
 from gateway.problems import (
+    ArchiveUnavailable,
+    EntriesExpired,
     InvalidRequest,
     MethodNotAllowed,
     NotGranted,
@@ -47,6 +49,8 @@ STATUS: Final = {
     Reason.UNSUPPORTED_MEDIA_TYPE: 415,
     Reason.PAYLOAD_TOO_LARGE: 413,
     Reason.INTERNAL_ERROR: 500,
+    Reason.ARCHIVE_UNAVAILABLE: 503,
+    Reason.ENTRIES_EXPIRED: 410,
 }
 
 TITLE: Final = {
@@ -68,6 +72,8 @@ TITLE: Final = {
     Reason.UNSUPPORTED_MEDIA_TYPE: "The body must be application/json",
     Reason.PAYLOAD_TOO_LARGE: "The body is too large",
     Reason.INTERNAL_ERROR: "The gateway failed",
+    Reason.ARCHIVE_UNAVAILABLE: "Archived entries cannot be read now",
+    Reason.ENTRIES_EXPIRED: "These entries are kept no longer",
 }
 
 # Answers about people are for the one who asked, now.
@@ -170,6 +176,8 @@ def _add_details(
         case QuotaExceeded(violated=violated, retry_after=retry_after):
             document["violated-policies"] = violated
             headers["Retry-After"] = str(retry_after)
+        case ArchiveUnavailable() | EntriesExpired():
+            document["detail"] = str(error)
         case MethodNotAllowed(allowed=allowed):
             headers["Allow"] = ", ".join(allowed)
         case _:

@@ -120,6 +120,7 @@ def _environment(
         "GATEWAY_SUBJECT_KEYS_FILE": _secret(data / "secrets", "subject-keys"),
         "GATEWAY_SIGNING_KEY_FILE": _secret(data / "secrets", "signing-key"),
         "GATEWAY_LOG_ORIGIN": ORIGIN,
+        "GATEWAY_ARCHIVE_DIR": str(data / "archive"),
         "GATEWAY_PORT": str(port),
     }
     if workers is not None:

@@ -11,6 +11,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from gateway.audit.access import Access
+from gateway.audit.archived import Archive
 from gateway.audit.entry import parse_address
 from gateway.audit.journal import Journal
 from gateway.audit.own_entries import OwnEntries
@@ -122,7 +123,7 @@ async def lookups_over(
                     [links["journal"]], peppers=SECRETS, clock=clock, tasks=tasks
                 ),
                 subjects=SubjectKeys(SECRETS),
-                own_entries=OwnEntries(own),
+                own_entries=OwnEntries(own, everything, Archive(None)),
                 sealed=SealedLog(everything),
                 clock=clock,
             )

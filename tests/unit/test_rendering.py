@@ -47,6 +47,16 @@ SENT: list[tuple[Problem, int, str]] = [
     (problems.UnsupportedMediaType(), 415, "/problems/unsupported-media-type"),
     (problems.PayloadTooLarge(), 413, "/problems/payload-too-large"),
     (problems.InternalError(), 500, "/problems/internal-error"),
+    (
+        problems.ArchiveUnavailable("The file of 2026-01-01 is not there."),
+        503,
+        "/problems/archive-unavailable",
+    ),
+    (
+        problems.EntriesExpired("Entries of 2026-01-01 have expired."),
+        410,
+        "/problems/entries-expired",
+    ),
 ]
 _KEY, _INTEGER = r'"[ -!#-\[\]-~]*"', r"-?\d{1,15}"
 # RFC 9651 §3.1: a list of strings, each with integer parameters.
