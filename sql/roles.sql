@@ -47,8 +47,6 @@ GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;
 GRANT SELECT ON batches, entries TO gateway_sealer, gateway_auditor;
 GRANT SELECT, INSERT ON seals, nodes, checkpoints, cosignatures TO gateway_sealer;
 GRANT SELECT ON seals, nodes, checkpoints, cosignatures TO gateway_auditor;
--- What no partition took is counted in its own tables: by the parent all would be read.
-GRANT SELECT ON entries_default, batches_default TO gateway_auditor;
 -- How far sealing is behind, and nothing else of the log.
 GRANT SELECT (batch) ON batches, seals TO gateway_hot;
 GRANT SELECT (number, id) ON keys TO gateway_sealer;
@@ -56,12 +54,13 @@ GRANT SELECT ON purposes TO gateway_sealer;
 GRANT USAGE ON SEQUENCE worker_numbers TO gateway_hot, gateway_admin;
 GRANT EXECUTE ON FUNCTION create_partitions TO gateway_hot, gateway_sealer;
 GRANT EXECUTE ON FUNCTION summarize_entries TO gateway_sealer;
+GRANT EXECUTE ON FUNCTION default_rows TO gateway_auditor;
 
 -- Whose rows of the log are whose. What a query forgets to ask, this still holds: the
 -- receipts' role sees the entries of the institution its transaction is for, and none
 -- without one. A session may set that for itself, so it guards against our mistakes and
--- not against a worker in foreign hands. It reaches partitions through their parent
--- alone, since it is granted none.
+-- not against a worker in foreign hands. Partitions are reached through their parent
+-- alone, since nobody is granted one.
 GRANT SELECT ON entries TO gateway_receipts;
 GRANT SELECT (batch, first_leaf) ON seals TO gateway_receipts;
 

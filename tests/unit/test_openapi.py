@@ -15,7 +15,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from gateway.app import create_app
-from gateway.audit.condition import MOST_DEFAULT_ROWS, MOST_WAITING
+from gateway.audit.condition import MOST_WAITING
 from gateway.audit.entry import Entry, Place, line
 from gateway.audit.inspection import MOST_A_PAGE
 from gateway.audit.sealed import MOST_COSIGNED, MOST_LEAVES, Receipt
@@ -219,7 +219,6 @@ def test_its_bounds_are_those_of_ops_and_of_the_log() -> None:
     assert parameters["Cosigned"]["schema"]["maximum"] == MOST_COSIGNED
     told = json.dumps(COMPONENTS["schemas"]["Journal"])
     assert f"{MOST_WAITING:,}" in told
-    assert f"{MOST_DEFAULT_ROWS:,}" in told
     quantiles = COMPONENTS["schemas"]["Quantiles"]["properties"]
     assert list(quantiles) == list(operations.QUANTILES)
 
