@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 ARGS   ?=
+ROWS   ?= 2000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format lock clean
+.PHONY: help demo test test-all bench-audit check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +33,9 @@ test: $(VENV)/.dev ## the whole suite on embedded PostgreSQL and Valkey (under 1
 
 test-all: $(VENV)/.dev ## the suite with the slow fault and scale runs
 	@$(BIN)/python -m pytest -m "not benchmark" $(ARGS)
+
+bench-audit: $(VENV)/.dev ## bytes an entry and latencies of the log, at ROWS and a tenth; ROWS=20000000
+	@$(BIN)/python -m tests.benchmarks.audit_scale --rows $(ROWS) $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, import contracts
 	@$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from gateway.audit.entry import Entry, Place, access_id, leaf_hash, line
-from gateway.clock import to_datetime
+from gateway.audit.rows import write_entry
 from gateway.postgres import Connection, queries
 from gateway.settings import NumberedKeys
 
@@ -36,7 +36,10 @@ async def append(
         leaf_hash(line(entry, place))
         for entry, place in zip(entries, places, strict=True)
     ]
-    rows = [_row(place, entry) for place, entry in zip(places, entries, strict=True)]
+    rows = [
+        (place.position, *write_entry(entry))
+        for place, entry in zip(places, entries, strict=True)
+    ]
     await connection.execute(
         SQL["append"],
         batch,
@@ -46,27 +49,3 @@ async def append(
         *zip(*rows, strict=True),
     )
     return [access_id(place) for place in places]
-
-
-def _row(place: Place, entry: Entry) -> tuple[object, ...]:
-    subject = entry.subject
-    return (
-        place.position,
-        to_datetime(entry.at),
-        entry.actor,
-        entry.outcome,
-        entry.address,
-        entry.operation,
-        entry.institution,
-        entry.key and entry.key.number,
-        entry.purpose and entry.purpose.number,
-        entry.fields,
-        subject and subject.head,
-        subject and subject.tail,
-        subject and subject.key,
-        entry.reason,
-        entry.reference,
-        entry.operator,
-        entry.count if entry.count > 1 else None,
-        entry.replay_of,
-    )

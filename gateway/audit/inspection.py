@@ -6,12 +6,13 @@ import hmac
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from gateway.audit.entry import Place, batch_instant, line, place_of
+from gateway.audit.entry import Place, batch_instant, batch_number, line, place_of
 from gateway.audit.rows import read_entry
 from gateway.audit.subject import Subject
 from gateway.clock import SECOND, from_datetime, to_datetime
@@ -22,8 +23,10 @@ from gateway.vocabulary import Actor, Operation, Outcome
 SQL = queries("gateway.audit")
 MOST_A_PAGE: Final = 1000
 _CONDITIONS: Final = "/* and what is asked for */"
-# Without an index for the question, this much time is searched first, then more.
+# This much time is searched first, then more: a page is full long before the log is read
+# back to its beginning. Only a subject's entries are few wherever they are.
 _FIRST_SPAN: Final = 60 * SECOND
+_FIRST_SPAN_OF_AN_INSTITUTION: Final = 24 * 3600 * SECOND
 _WIDER: Final = 8
 _SPAN_LIMIT: Final = 2**63 - 1
 
@@ -50,30 +53,57 @@ class Criteria:
     subjects: Sequence[Subject] | None = None
 
     @property
-    def indexed(self) -> bool:
-        return self.institution is not None or self.subjects is not None
-
-    def conditions(self, first: int) -> tuple[str, list[object]]:
-        """SQL, and its arguments, of which the first is `$first`."""
-        equal = {
-            "institution": self.institution,
-            "key": self.key,
-            "operation": self.operation,
-            "outcome": self.outcome,
-            "actor": self.actor,
-        }
-        given = {column: value for column, value in equal.items() if value is not None}
-        terms = [f"AND {column} = ${first + n}" for n, column in enumerate(given)]
-        arguments: list[object] = list(given.values())
+    def first_span(self) -> int:
         if self.subjects is not None:
-            heads, tails = first + len(arguments), first + len(arguments) + 1
-            terms.append(
-                f"AND subject_head = ANY(${heads}::bigint[])"
-                f" AND subject_tail = ANY(${tails}::bigint[])"
+            return _SPAN_LIMIT
+        if self.institution is not None:
+            return _FIRST_SPAN_OF_AN_INSTITUTION
+        return _FIRST_SPAN
+
+    def conditions(self, span: tuple[int, int], first: int) -> "_Conditions":
+        """For entries of one span of time; its first argument is `$first`."""
+        asked = _Conditions(first)
+        for column, word in (
+            ("operation", self.operation),
+            ("outcome", self.outcome),
+            ("actor", self.actor),
+        ):
+            if word is not None:
+                asked.add(f"{column} = {{}}", bytes([word]))
+        if self.key is not None:
+            asked.add("key = {}", self.key)
+        if self.institution is not None:
+            asked.add(
+                "institution <> 0 AND institution = {}"
+                " AND (batch >> 34)::integer BETWEEN {} AND {}",
+                self.institution,
+                # The schema holds a batch within this of its entries.
+                batch_number(span[0] - SECOND // 1000, 0, 0) >> 34,
+                batch_number(span[1] + 60 * SECOND, 0, 0) >> 34,
             )
-            arguments.append([subject.head for subject in self.subjects])
-            arguments.append([subject.tail for subject in self.subjects])
-        return " ".join(terms), arguments
+        if self.subjects is not None:
+            asked.add(
+                "subject_key <> 0 AND subject_head = ANY({}::bigint[])"
+                " AND subject_tail = ANY({}::bigint[])",
+                [subject.head for subject in self.subjects],
+                [subject.tail for subject in self.subjects],
+            )
+        return asked
+
+
+class _Conditions:
+    """SQL and its arguments. It says what the partial indexes say, or they do not serve."""
+
+    def __init__(self, first: int) -> None:
+        self.sql = ""
+        self.arguments: list[object] = []
+        self._next = first
+
+    def add(self, sql: str, *arguments: object) -> None:
+        marks = [f"${self._next + n}" for n in range(len(arguments))]
+        self.sql += f" AND {sql.format(*marks)}"
+        self.arguments += arguments
+        self._next += len(arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +135,7 @@ class Inspection:
             oldest, ends = await self._extent(connection, criteria)
             if below is not None:
                 ends = min(ends, below.at + 1)
-            span = _SPAN_LIMIT if criteria.indexed else _FIRST_SPAN
+            span = criteria.first_span
             rows: list[asyncpg.Record] = []
             while ends > oldest and len(rows) <= limit:
                 starts = max(oldest, ends - span)
@@ -128,18 +158,13 @@ class Inspection:
         below: Mark | None,
         limit: int,
     ) -> list[asyncpg.Record]:
-        terms, arguments = criteria.conditions(first=7)
-        mark = below or Mark(span[1], 0, 0)
-        return await connection.fetch(
-            SQL["page"].replace(_CONDITIONS, terms),
-            to_datetime(span[0]),
-            to_datetime(span[1]),
-            to_datetime(mark.at),
-            mark.batch,
-            mark.position,
-            limit,
-            *arguments,
-        )
+        if criteria.institution is not None and criteria.subjects is None:
+            asked = _asked("page_reach", criteria, span, below, limit)
+            reach: datetime | None = await connection.fetchval(*asked)
+            if reach is None:
+                return []
+            span = (from_datetime(reach), span[1])
+        return await connection.fetch(*_asked("page", criteria, span, below, limit))
 
     @staticmethod
     async def _extent(
@@ -157,6 +182,28 @@ class Inspection:
             max(oldest, criteria.from_at or oldest),
             min(newest, criteria.to_at or newest),
         )
+
+
+def _asked(
+    query: str,
+    criteria: Criteria,
+    span: tuple[int, int],
+    below: Mark | None,
+    limit: int,
+) -> tuple[Any, ...]:
+    """A query and its arguments."""
+    asked = criteria.conditions(span, first=7)
+    mark = below or Mark(span[1], 0, 0)
+    return (
+        SQL[query].replace(_CONDITIONS, asked.sql),
+        to_datetime(span[0]),
+        to_datetime(span[1]),
+        to_datetime(mark.at),
+        mark.batch,
+        mark.position,
+        limit,
+        *asked.arguments,
+    )
 
 
 def _mark(row: asyncpg.Record) -> Mark:

@@ -11,12 +11,12 @@ WITH batch AS (
 )
 INSERT INTO entries (
     batch, position, at, actor, outcome, address, operation, institution, key, purpose,
-    fields, subject_head, subject_tail, subject_key, reason, reference, operator, count, replay_of
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
 )
 SELECT $1, * FROM unnest(
-    $5::smallint[], $6::timestamptz[], $7::smallint[], $8::smallint[], $9::inet[], $10::smallint[],
+    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::inet[], $10::"char"[],
     $11::integer[], $12::integer[], $13::smallint[], $14::integer[], $15::bigint[], $16::bigint[],
-    $17::smallint[], $18::smallint[], $19::text[], $20::text[], $21::integer[], $22::uuid[]
+    $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
 );
 
 -- name: create_partitions
@@ -32,7 +32,7 @@ SELECT min(batch) AS oldest, max(batch) AS newest FROM batches;
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
-    e.reason, e.reference, e.operator, e.count, e.replay_of, s.first_leaf + e.position AS leaf_index
+    e.reason, e.reference, e.operator, e.replay_of, s.first_leaf + e.position AS leaf_index
 FROM entries AS e
 LEFT JOIN keys AS k ON k.number = e.key
 LEFT JOIN purposes AS p ON p.number = e.purpose
@@ -42,12 +42,12 @@ WHERE e.batch = $1 AND e.position = $2
 
 -- name: page
 -- The newest entries below a place in (at, batch, position) and within a span that match
--- what is given. One institution or subject: by their indexes. Else by entries_by_place,
--- which is why the span is widened step by step.
+-- what is given. By entries_about_a_subject, by entries_of_an_institution once `page_reach` has
+-- said how far back to look, else by entries_by_place, widening the span step by step.
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
-    e.reason, e.reference, e.operator, e.count, e.replay_of, s.first_leaf + e.position AS leaf_index
+    e.reason, e.reference, e.operator, e.replay_of, s.first_leaf + e.position AS leaf_index
 FROM (
     SELECT * FROM entries
     WHERE at >= $1 AND at < $2 AND (at, batch, position) < ($3, $4, $5)
@@ -59,6 +59,19 @@ LEFT JOIN keys AS k ON k.number = e.key
 LEFT JOIN purposes AS p ON p.number = e.purpose
 LEFT JOIN seals AS s ON s.batch = e.batch
 ORDER BY e.at DESC, e.batch DESC, e.position DESC;
+
+-- name: page_reach
+-- Since when, at the latest, do as many of an institution's entries come as a page takes?
+-- They are taken in the order of their batches' eight seconds, which is nearly that of
+-- their instants: so the page has none that is older. By entries_of_an_institution.
+SELECT min(at)
+FROM (
+    SELECT at FROM entries
+    WHERE at >= $1 AND at < $2 AND (at, batch, position) < ($3, $4, $5)
+    /* and what is asked for */
+    ORDER BY (batch >> 34)::integer DESC
+    LIMIT $6
+) AS newest;
 
 -- name: try_to_be_the_sealer
 -- Is there no other? Held by the session until it ends, however it ends.
@@ -85,7 +98,7 @@ LIMIT $2;
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
-    e.reason, e.reference, e.operator, e.count, e.replay_of
+    e.reason, e.reference, e.operator, e.replay_of
 FROM entries AS e
 LEFT JOIN keys AS k ON k.number = e.key
 LEFT JOIN purposes AS p ON p.number = e.purpose
@@ -238,7 +251,7 @@ LEFT JOIN entries AS e
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
-    e.reason, e.reference, e.operator, e.count, e.replay_of
+    e.reason, e.reference, e.operator, e.replay_of
 FROM entries AS e
 JOIN unnest($5::bigint[]) AS named (batch) ON named.batch = e.batch
 LEFT JOIN keys AS k ON k.number = e.key
@@ -265,9 +278,10 @@ SELECT first_leaf, batch FROM seals WHERE first_leaf >= $1 ORDER BY first_leaf L
 -- into their hours and days. By entries_by_place. Units are charged as entry.py says.
 WITH hourly AS (
     SELECT
-        date_trunc('hour', e.at, 'UTC') AS since, e.institution, e.purpose, e.outcome,
-        sum(coalesce(e.count, 1)) AS entries,
-        count(*) FILTER (WHERE e.outcome IN (1, 2, 3, 4) AND e.replay_of IS NULL) AS charged
+        date_trunc('hour', e.at, 'UTC') AS since, nullif(e.institution, 0) AS institution,
+        nullif(e.purpose, 0) AS purpose, e.outcome::integer AS outcome,
+        sum(CASE e.subject_key WHEN 0 THEN e.subject_tail ELSE 1 END) AS entries,
+        count(*) FILTER (WHERE e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = '') AS charged
     FROM entries AS e
     JOIN unnest($1::bigint[]) AS sealed (batch) ON sealed.batch = e.batch
     WHERE e.batch BETWEEN $2 AND $3 AND e.at BETWEEN $4 AND $5
@@ -320,14 +334,16 @@ GROUP BY 1;
 -- What the entries from $2 to $3 (exclusive) come to, by $1. By entries_by_place.
 SELECT
     CASE $1::text
-        WHEN 'institution' THEN institution
+        WHEN 'institution' THEN nullif(institution, 0)
         WHEN 'day' THEN (at AT TIME ZONE 'Asia/Jakarta')::date - date '1970-01-01'
-        WHEN 'outcome' THEN outcome
-        WHEN 'purpose' THEN purpose
+        WHEN 'outcome' THEN outcome::integer
+        WHEN 'purpose' THEN nullif(purpose, 0)
     END AS key,
-    sum(coalesce(count, 1)) AS entries,
-    count(*) FILTER (WHERE outcome IN (1, 2, 3, 4) AND replay_of IS NULL) AS charged,
-    coalesce(sum(coalesce(count, 1)) FILTER (WHERE outcome = 5), 0) AS refused
+    sum(CASE subject_key WHEN 0 THEN subject_tail ELSE 1 END)::bigint AS entries,
+    count(*) FILTER (WHERE outcome::integer IN (1, 2, 3, 4) AND replay_of = '') AS charged,
+    coalesce(
+        sum(CASE subject_key WHEN 0 THEN subject_tail ELSE 1 END) FILTER (WHERE outcome::integer = 5), 0
+    )::bigint AS refused
 FROM entries
 WHERE at >= $2 AND at < $3
 GROUP BY 1;
@@ -336,14 +352,16 @@ GROUP BY 1;
 -- The same for the batches in $4 alone, all between $5 and $6. By entries_by_place.
 SELECT
     CASE $1::text
-        WHEN 'institution' THEN e.institution
+        WHEN 'institution' THEN nullif(e.institution, 0)
         WHEN 'day' THEN (e.at AT TIME ZONE 'Asia/Jakarta')::date - date '1970-01-01'
-        WHEN 'outcome' THEN e.outcome
-        WHEN 'purpose' THEN e.purpose
+        WHEN 'outcome' THEN e.outcome::integer
+        WHEN 'purpose' THEN nullif(e.purpose, 0)
     END AS key,
-    sum(coalesce(e.count, 1)) AS entries,
-    count(*) FILTER (WHERE e.outcome IN (1, 2, 3, 4) AND e.replay_of IS NULL) AS charged,
-    coalesce(sum(coalesce(e.count, 1)) FILTER (WHERE e.outcome = 5), 0) AS refused
+    sum(CASE e.subject_key WHEN 0 THEN e.subject_tail ELSE 1 END)::bigint AS entries,
+    count(*) FILTER (WHERE e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = '') AS charged,
+    coalesce(
+        sum(CASE e.subject_key WHEN 0 THEN e.subject_tail ELSE 1 END) FILTER (WHERE e.outcome::integer = 5), 0
+    )::bigint AS refused
 FROM entries AS e
 JOIN unnest($4::bigint[]) AS waiting (batch) ON waiting.batch = e.batch
 WHERE e.at >= $2 AND e.at < $3 AND e.batch BETWEEN $5 AND $6
@@ -356,3 +374,25 @@ SELECT number, name FROM purposes;
 -- name: act_for_institution
 -- Until the transaction ends, the log shows the receipts' role this institution's entries.
 SELECT set_config('gateway.institution', $1, true);
+
+-- name: untidied
+-- Which days' partitions of entries and batches, over for an hour, have not been tidied? A
+-- few rows of the catalogue; names are quoted as SQL needs them.
+SELECT i.inhrelid::regclass::text AS partition
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent IN ('entries'::regclass, 'batches'::regclass)
+    AND c.relname ~ '^(entries|batches)_[0-9]{8}$'
+    AND (to_date(right(c.relname, 8), 'YYYYMMDD') + 1)::timestamp AT TIME ZONE 'Asia/Jakarta'
+    < clock_timestamp() - interval '1 hour'
+    AND obj_description(c.oid, 'pg_class') IS DISTINCT FROM $1
+ORDER BY right(c.relname, 8), c.relname;
+
+-- name: btrees_of
+-- The B-trees of a partition, those of an interrupted rebuild first. From the catalogue.
+SELECT x.indexrelid::regclass::text AS index, NOT x.indisvalid AS abandoned
+FROM pg_index AS x
+JOIN pg_class AS c ON c.oid = x.indexrelid
+JOIN pg_am AS a ON a.oid = c.relam
+WHERE x.indrelid = $1::text::regclass AND a.amname = 'btree'
+ORDER BY x.indisvalid, x.indexrelid;

@@ -1,33 +1,84 @@
-"""From a row of the log to the entry it holds."""
+"""Between an entry and the row that holds it.
+
+A row has no nulls, whose bit map would cost it eight bytes: what does not apply is 0
+or '', and what needs another sign has it here. Numbers below 128 are of the type
+"char", one byte, which asyncpg takes and gives as bytes.
+"""
+
+from typing import Final
+from uuid import UUID
 
 import asyncpg
 
-from gateway.audit.entry import Entry, KeyName, PurposeName, canonical
+from gateway.audit.entry import (
+    Address,
+    Entry,
+    KeyName,
+    PurposeName,
+    canonical,
+    parse_address,
+)
 from gateway.audit.subject import Subject
-from gateway.clock import from_datetime
+from gateway.clock import from_datetime, to_datetime
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
+
+# The unspecified address, which no connection comes from.
+_ON_NO_NETWORK: Final = parse_address("::")
+_NO_FIELDS_READ: Final = -1
+_NOBODY: Final = Subject(0, 0, 0)
+_CHARS: Final = [bytes([number]) for number in range(128)]
+
+
+def write_entry(entry: Entry) -> tuple[object, ...]:
+    """The row's columns from `at` on, in the order of the query `append`."""
+    # Where no subject is named its second half says how many accesses these were.
+    subject = entry.subject or _NOBODY._replace(tail=entry.count)
+    if entry.subject and entry.count > 1:
+        msg = "an entry that stands for several accesses names no subject"
+        raise ValueError(msg)
+    return (
+        to_datetime(entry.at),
+        _CHARS[entry.actor],
+        _CHARS[entry.outcome],
+        entry.address or _ON_NO_NETWORK,
+        _CHARS[entry.operation or 0],
+        entry.institution or 0,
+        entry.key.number if entry.key else 0,
+        entry.purpose.number if entry.purpose else 0,
+        _NO_FIELDS_READ if entry.fields is None else entry.fields,
+        subject.head,
+        subject.tail,
+        subject.key,
+        _CHARS[entry.reason or 0],
+        entry.reference or "",
+        entry.operator or "",
+        entry.replay_of.bytes if entry.replay_of else b"",
+    )
 
 
 def read_entry(row: asyncpg.Record) -> Entry:
     """The entry a row holds; its line is the one that was hashed when it was written."""
-    head, key, purpose = row["subject_head"], row["key"], row["purpose"]
-    reason, operation, address = row["reason"], row["operation"], row["address"]
+    key, purpose, fields = row["key"], row["purpose"], row["fields"]
+    reason, operation = row["reason"][0], row["operation"][0]
+    subject = Subject(row["subject_head"], row["subject_tail"], row["subject_key"])
     return Entry(
         at=from_datetime(row["at"]),
-        actor=Actor.numbered(row["actor"]),
-        outcome=Outcome.numbered(row["outcome"]),
-        address=None if address is None else canonical(address),
-        operation=None if operation is None else Operation.numbered(operation),
-        institution=row["institution"],
-        key=None if key is None else KeyName(key, row["key_id"]),
-        purpose=None if purpose is None else PurposeName(purpose, row["purpose_name"]),
-        fields=row["fields"],
-        subject=None
-        if head is None
-        else Subject(head, row["subject_tail"], row["subject_key"]),
-        reason=None if reason is None else Reason.numbered(reason),
-        reference=row["reference"],
-        operator=row["operator"],
-        count=row["count"] or 1,
-        replay_of=row["replay_of"],
+        actor=Actor.numbered(row["actor"][0]),
+        outcome=Outcome.numbered(row["outcome"][0]),
+        address=_address(canonical(row["address"])),
+        operation=Operation.numbered(operation) if operation else None,
+        institution=row["institution"] or None,
+        key=KeyName(key, row["key_id"]) if key else None,
+        purpose=PurposeName(purpose, row["purpose_name"]) if purpose else None,
+        fields=None if fields == _NO_FIELDS_READ else fields,
+        subject=subject if subject.key else None,
+        reason=Reason.numbered(reason) if reason else None,
+        reference=row["reference"] or None,
+        operator=row["operator"] or None,
+        count=1 if subject.key else subject.tail,
+        replay_of=UUID(bytes=row["replay_of"]) if row["replay_of"] else None,
     )
+
+
+def _address(stored: Address) -> Address | None:
+    return None if stored == _ON_NO_NETWORK else stored

@@ -205,7 +205,7 @@ async def test_staff_reach_no_route_of_institutions(
         answer = await service.put(question)
         assert (answer.status, answer.reason) == (403, "forbidden")
         entered = await entries(
-            service.auditor_dsn, "e.reason = 2 AND k.id = $1", staff.key[9:17]
+            service.auditor_dsn, "e.reason::integer = 2 AND k.id = $1", staff.key[9:17]
         )
         assert answer.access_id == entered[-1]["access_id"]
         assert entered[-1]["actor"] == role

@@ -15,11 +15,13 @@ RUN_BY = {
     "gateway.audit": {
         "hot": ["draw_worker_number", "append", "create_partitions", "sealing_lag"],
         "admin": ["draw_worker_number", "append"],
+        "owner": ["untidied", "btrees_of"],
         "receipts": ["act_for_institution", "entry_at"],
         "auditor": [
             "extent",
             "entry_at",
             "page",
+            "page_reach",
             "newest_checkpoint",
             "find_nodes",
             "find_leaves",

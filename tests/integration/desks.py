@@ -76,7 +76,7 @@ class Desk:
         return Call(access, changes.pop("credential", self.key), read)
 
     async def entry(self) -> asyncpg.Record:
-        (row,) = await self.superuser.fetch("SELECT * FROM entries")
+        (row,) = await self.superuser.fetch("SELECT * FROM readable_entries")
         return row
 
     async def used(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from tests.conftest import Database
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE entries SET outcome = 2",
+        "UPDATE entries SET reason = outcome",
         "UPDATE batches SET entries = 1",
         "DELETE FROM entries",
         "DELETE FROM batches",

@@ -172,7 +172,7 @@ async def test_a_time_without_sealed_entries_has_no_export(log: Log) -> None:
 ALTERATIONS = {
     "UPDATE entries SET position = 900 WHERE position = 40": "not in the database",
     "DELETE FROM entries WHERE position = 40": "not in the database",
-    "UPDATE entries SET count = 2 WHERE position = 40": "not as it was sealed",
+    "UPDATE entries SET subject_tail = 2 WHERE position = 40": "not as it was sealed",
     "UPDATE seals SET leaves = overlay(leaves PLACING sha256('') FROM 33)": (
         "not as it was sealed"
     ),

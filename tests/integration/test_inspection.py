@@ -28,7 +28,7 @@ from gateway.audit.entry import (
 )
 from gateway.audit.inspection import Criteria, Cursors, Inspection, Mark, Page
 from gateway.audit.subject import Subject, SubjectKeys
-from gateway.clock import SECOND
+from gateway.clock import SECOND, to_text
 from gateway.partners import keeping
 from gateway.partners.keys import Environment
 from gateway.postgres import Connection, pool
@@ -137,10 +137,14 @@ def of(log: Log, institution: int, at: int, **changes: Any) -> Entry:
 
 halves = st.integers(-(2**63), 2**63 - 1)
 subjects = st.builds(Subject, halves, halves, st.integers(1, 2**15 - 1))
-# PostgreSQL cannot hold a zero byte, and no reader lets one through.
+# PostgreSQL cannot hold a zero byte, and no reader lets one through, or an empty text.
 texts = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=64
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+    min_size=1,
+    max_size=64,
 )
+# No connection comes from the unspecified address.
+addresses = st.ip_addresses().map(canonical).filter(lambda one: str(one) != "::")
 
 
 @st.composite
@@ -153,17 +157,18 @@ def entries(draw: st.DrawFn, log: Log) -> Entry:
     keys, nothing = st.sampled_from(log.keys), st.none()
     purposes = st.sampled_from([PurposeName(1, "kyc"), PurposeName(2, "treatment")])
     needs_reason = outcome is Outcome.REFUSED
+    subject = draw(subjects if answered else nothing | subjects)
     return Entry(
         at=log.now - draw(st.integers(0, 50 * SECOND - 1)),
         actor=actor,
         outcome=outcome,
-        address=draw(nothing | st.ip_addresses().map(canonical)),
+        address=draw(nothing | addresses),
         operation=draw(nothing | st.sampled_from(Operation)),
         institution=draw(st.integers(1, 2**31 - 1)) if named else None,
         key=draw(keys if answered else nothing | keys),
         purpose=draw(nothing | purposes),
         fields=draw(nothing | st.integers(1, (1 << len(RESIDENT_FIELDS)) - 1)),
-        subject=draw(subjects if answered else nothing | subjects),
+        subject=subject,
         reason=draw(
             st.sampled_from(Reason)
             if needs_reason
@@ -171,7 +176,7 @@ def entries(draw: st.DrawFn, log: Log) -> Entry:
         ),
         reference=draw(nothing | texts),
         operator=draw(nothing | texts),
-        count=draw(st.integers(1, 2**31 - 1)),
+        count=1 if subject else draw(st.integers(1, 2**31 - 1)),
         replay_of=draw(nothing | st.uuids()) if answered else None,
     )
 
@@ -258,6 +263,22 @@ async def test_pages_of_one_institution_hold_its_entries_alone(log: Log) -> None
     expected = [one for one in await spread(log) if b'"institution":6,' in one]
     found = await log.pages(Criteria(institution=6), limit=2)
     assert [one for page in found for one in page] == expected
+
+
+@pytest.mark.parametrize("limit", [1, 3, 50])
+async def test_pages_go_by_instants_where_batches_were_written_in_another_order(
+    log: Log, limit: int
+) -> None:
+    instants = []
+    for n in range(40):
+        # Each batch's first entry is up to 49 s older than its last, which numbers it.
+        newest = log.now - n * 7 * SECOND
+        oldest = newest - n * 17 % 50 * SECOND
+        await log.write(of(log, 6, oldest), of(log, 7, newest), of(log, 6, newest))
+        instants += [oldest, newest]
+    found = await log.pages(Criteria(institution=6), limit=limit)
+    told = [json.loads(one)["at"] for page in found for one in page]
+    assert told == sorted(map(to_text, instants), reverse=True)
 
 
 async def test_entries_that_came_since_do_not_move_the_pages_that_follow(

@@ -76,7 +76,7 @@ def impossible() -> Access:
 
 
 async def entries(superuser: Connection) -> list[asyncpg.Record]:
-    return await superuser.fetch("SELECT * FROM entries ORDER BY batch, position")
+    return await superuser.fetch("TABLE readable_entries ORDER BY batch, position")
 
 
 async def unavailable(journal: Journal, *, after: float = 0.0) -> AuditUnavailable:

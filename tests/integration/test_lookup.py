@@ -173,7 +173,7 @@ async def test_a_refusal_is_one_entry_and_charges_nothing(
     row = await desk.entry()
     assert (row["outcome"], row["reason"]) == (Outcome.REFUSED, reason)
     body_was_read = reason not in BEFORE_THE_BODY
-    assert (row["subject_head"] is not None) == body_was_read
+    assert (row["subject"] is not None) == body_was_read
     assert (row["reference"] is not None) == body_was_read
     assert (row["institution"] is None) == (prepare in NO_INSTITUTION)
     assert (row["key"] is None) == (prepare is no_key)
@@ -231,9 +231,9 @@ async def test_a_call_over_a_limit_is_refused_at_the_instant_of_admission(
     await desk.agree(admin, limits={"day": 1})
     await desk.lookups.verify(desk.call())
     call = await fails(desk, QuotaExceeded)
-    rows = await desk.superuser.fetch("SELECT * FROM entries ORDER BY at")
+    rows = await desk.superuser.fetch("SELECT * FROM readable_entries ORDER BY at")
     assert rows[1]["reason"] == Reason.QUOTA_EXCEEDED
-    assert rows[1]["subject_head"] == rows[0]["subject_head"]
+    assert rows[1]["subject"] == rows[0]["subject"]
     assert call.decision is not None
     assert from_datetime(rows[1]["at"]) == call.decision.at
     assert await desk.used() == (1, 1)
@@ -305,7 +305,7 @@ async def test_a_call_cancelled_at_any_await_leaves_one_entry_that_says_what_it_
         entries = await desk.superuser.fetchval("SELECT count(*) FROM entries")
         await suspensions(desk, work, step, last or step)
         rows = await desk.superuser.fetch(
-            "SELECT outcome FROM entries ORDER BY at, batch"
+            "SELECT outcome FROM readable_entries ORDER BY at, batch"
         )
         assert len(rows) == entries + 1
         spent = (await desk.used())[0] - used[0]
@@ -385,7 +385,7 @@ async def test_without_redis_a_call_fails_and_says_so(
         await fails(desk, ReducedCapacity)
         row = await desk.entry()
         assert row["reason"] == Reason.TEMPORARY_REDUCED_CAPACITY
-        assert row["subject_head"] is not None
+        assert row["subject"] is not None
     await away.aclose()
 
 
