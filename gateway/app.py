@@ -3,17 +3,19 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
 from litestar import Litestar, Response
 from litestar.exceptions import HTTPException
+from redis.exceptions import RedisError
 
 from gateway import telemetry
 from gateway.audit.archived import Archive
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.checkpoint import note_keys
+from gateway.audit.condition import Conditions
 from gateway.audit.export import Exports
 from gateway.audit.inspection import Cursors
 from gateway.audit.journal import CONNECT_SECONDS, Journal
@@ -30,6 +32,7 @@ from gateway.edge import (
     health,
     lookups,
     openapi,
+    operations,
     rendering,
     summaries,
 )
@@ -44,6 +47,7 @@ from gateway.partners.directory import Directory
 from gateway.postgres import Link, Pool, pool
 from gateway.problems import InternalError, MethodNotAllowed, NotFound, Problem
 from gateway.quota.limiter import Limiter
+from gateway.quota.overview import Overview
 from gateway.redis import open_redis
 from gateway.registry.residents import Residents
 from gateway.settings import NumberedKeys, ServeSettings, read_settings
@@ -69,6 +73,8 @@ AUDITED: Final = (
     ("/audit/entries/{access_id:str}/proof", Operation.AUDIT_PROOF, "GET"),
     ("/audit/summary", Operation.AUDIT_SUMMARY, "GET"),
     ("/audit/export", Operation.AUDIT_EXPORT, "GET"),
+    ("/ops/journal", Operation.OPS_JOURNAL, "GET"),
+    ("/ops/limits", Operation.OPS_LIMITS, "GET"),
 )
 ROUTES: Final = (
     lookups.verify,
@@ -81,6 +87,8 @@ ROUTES: Final = (
     auditing.proof,
     exports.export,
     summaries.summary,
+    operations.journal,
+    operations.limits,
     public_log.checkpoint,
     public_log.key,
     public_log.inclusion,
@@ -182,6 +190,8 @@ def _services(worker: Worker, held: Lookups) -> Services:
         sealed=held.sealed,
         exports=Exports(worker.auditor, worker.archive),
         summaries=Summaries(worker.auditor, worker.archive),
+        conditions=Conditions(worker.auditor, worker.clock),
+        overview=Overview(worker.redis, held.limiter.tally, worker.clock),
         note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(
@@ -210,6 +220,7 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
             "floods": held.journal.write_floods,
             "health": held.health.watch,
             "partitions": lambda: worker.keep_partitions(partitions),
+            "refusals": held.lookups.limiter.tally.keep_writing,
         }
         partitions = worker.hot("partitions")
         background = [
@@ -219,6 +230,9 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
         for task in background:
             task.cancel()
         await held.journal.drain_floods()
+        with suppress(RedisError):
+            # Without Redis the last moment's refusals stay untold: they decide nothing.
+            await held.lookups.limiter.tally.write()
     for link in worker.links:
         link.drop()
     await worker.redis.aclose()

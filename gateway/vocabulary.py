@@ -107,6 +107,8 @@ class Operation(Word):
     KEY_REVOKE = 44, "key.revoke"
     STAFF_CREATE = 45, "staff.create"
     STAFF_REVOKE = 46, "staff.revoke"
+    OPS_JOURNAL = 60, "ops.journal"
+    OPS_LIMITS = 61, "ops.limits"
 
 
 @unique

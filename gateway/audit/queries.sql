@@ -130,6 +130,55 @@ FROM checkpoints AS c
 ORDER BY c.size DESC
 LIMIT 1;
 
+-- name: newest_cosigned
+-- Which is the newest head that $1 witnesses at least have cosigned, among the last
+-- 10,000 cosignatures? By the primary keys.
+SELECT
+    c.size, c.root,
+    c.note || (SELECT string_agg(o.line || E'\n', '' ORDER BY o.witness) FROM cosignatures AS o WHERE o.size = c.size)
+    AS note
+FROM checkpoints AS c
+WHERE c.size = (
+    SELECT recent.size
+    FROM (SELECT size FROM cosignatures ORDER BY size DESC LIMIT 10000) AS recent
+    GROUP BY recent.size
+    HAVING count(*) >= $1
+    ORDER BY recent.size DESC
+    LIMIT 1
+);
+
+-- name: cosigned_above
+-- Which is the newest head above size $1 that any witness has cosigned? By the primary keys.
+SELECT c.size, c.root, c.note
+FROM checkpoints AS c
+WHERE c.size = (SELECT max(size) FROM cosignatures WHERE size > $1);
+
+-- name: newest_cosignatures
+-- What has each witness cosigned last, among the last 10,000 cosignatures? By the primary key.
+SELECT DISTINCT ON (recent.witness) recent.witness, recent.size, recent.kept_at
+FROM (SELECT witness, size, kept_at FROM cosignatures ORDER BY size DESC LIMIT 10000) AS recent
+ORDER BY recent.witness, recent.size DESC;
+
+-- name: sealing
+-- How far is the log sealed, and what waits above the newest sealed batch: of $1 batches
+-- at most, how many there are, their entries and the seconds that the oldest has waited?
+-- By the primary keys.
+WITH waiting AS (
+    SELECT batch, entries
+    FROM batches
+    WHERE batch > coalesce((SELECT max(batch) FROM seals), 0)
+    ORDER BY batch
+    LIMIT $1
+)
+SELECT head.size, head.sealed_at, behind.batches, behind.entries, behind.lag
+FROM (
+    SELECT
+        count(*) AS batches, coalesce(sum(entries), 0)::bigint AS entries,
+        coalesce(extract(epoch FROM clock_timestamp()) - (min(batch) >> 21) / 1000.0, 0)::float8 AS lag
+    FROM waiting
+) AS behind
+LEFT JOIN (SELECT size, sealed_at FROM checkpoints ORDER BY size DESC LIMIT 1) AS head ON true;
+
 -- name: try_to_be_the_courier
 -- Does no other process carry to this witness? Held by the session until it ends.
 SELECT pg_try_advisory_lock(7305128, hashtext($1));

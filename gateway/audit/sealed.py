@@ -10,6 +10,8 @@ from gateway.audit.tree import Head
 from gateway.postgres import Pool
 
 MOST_LEAVES: Final = 16_384
+# Witnesses that anybody may ask for: each number's head is remembered.
+MOST_COSIGNED: Final = 32
 # A head is never wrong when it is a little old, and everybody asks for it.
 HEAD_SECONDS: Final = 0.5
 
@@ -48,17 +50,21 @@ class SealedLog:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._head: Head | None = None
-        self._read_at = -HEAD_SECONDS
+        # By how many witnesses; and until when.
+        self._heads: dict[int, tuple[float, Head | None]] = {}
 
-    async def head(self) -> Head | None:
-        """The newest checkpoint; None before the first."""
+    async def head(self, cosigned: int = 0) -> Head | None:
+        """The newest checkpoint that so many witnesses at least have cosigned.
+
+        None before the first, and where there is none among the newest cosignatures.
+        """
         now = asyncio.get_running_loop().time()
-        if now - self._read_at >= HEAD_SECONDS:
+        good_until, head = self._heads.get(cosigned, (now, None))
+        if now >= good_until:
             async with self._pool.acquire() as connection:
-                self._head = await tree.head(connection)
-            self._read_at = now
-        return self._head
+                head = await tree.head(connection, cosigned)
+            self._heads[cosigned] = now + HEAD_SECONDS, head
+        return head
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         await self._require(index < size, size)
@@ -93,7 +99,7 @@ class SealedLog:
         head = await self.head()
         if head is not None and size > head.size:
             # Somebody has seen a head that is newer than ours.
-            self._read_at = -HEAD_SECONDS
+            self._heads.clear()
             head = await self.head()
         if not sound or head is None or size > head.size:
             raise BeyondHead
@@ -103,7 +109,7 @@ class SealedLog:
         entry, leaf_index = found
         head = await self.head()
         if leaf_index is not None and (head is None or leaf_index >= head.size):
-            self._read_at = -HEAD_SECONDS
+            self._heads.clear()
             head = await self.head()
         if leaf_index is None or head is None or leaf_index >= head.size:
             return None

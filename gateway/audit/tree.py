@@ -25,15 +25,19 @@ class NotAsSealed(Exception):
 
 
 class Head(NamedTuple):
-    """The newest checkpoint."""
+    """A checkpoint: its size and root, and the note with what witnesses added."""
 
     size: int
     root: bytes
     note: str
 
 
-async def head(connection: Reader) -> Head | None:
-    row = await connection.fetchrow(SQL["newest_checkpoint"])
+async def head(connection: Reader, cosigned: int = 0) -> Head | None:
+    """The newest checkpoint, or the newest that so many witnesses have cosigned."""
+    if cosigned:
+        row = await connection.fetchrow(SQL["newest_cosigned"], cosigned)
+    else:
+        row = await connection.fetchrow(SQL["newest_checkpoint"])
     return None if row is None else Head(*row)
 
 

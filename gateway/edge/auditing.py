@@ -55,8 +55,10 @@ async def audited(
     operation: Operation,
     work: Callable[[Services, Access], Awaitable[object]],
     render: Callable[[object, str | None], Response[Any]] = _plain,
+    *,
+    role: Actor = Actor.AUDITOR,
 ) -> Response[Any]:
-    """An auditor's call: who, then what; its entry is durable before it is answered."""
+    """A call of staff: who, then what; its entry is durable before it is answered."""
     access = begin(request, operation)
     held = services(request)
 
@@ -64,7 +66,7 @@ async def audited(
         async with held.journal.recording(access):
             token = credential(request)
             key = identify(held.directory, access, token, held.clock.now())
-            if key.staff is None or key.staff.role is not Actor.AUDITOR:
+            if key.staff is None or key.staff.role is not role:
                 raise Forbidden
             body = await work(held, access)
             access.outcome = Outcome.DONE

@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException
 from gateway import telemetry
 from gateway.audit.access import Access
 from gateway.audit.checkpoint import NoteKey
+from gateway.audit.condition import Conditions
 from gateway.audit.entry import parse_address
 from gateway.audit.export import Exports
 from gateway.audit.inspection import Cursors
@@ -37,6 +38,7 @@ from gateway.problems import (
     UnsupportedMediaType,
 )
 from gateway.quota.limit import Decision
+from gateway.quota.overview import Overview
 from gateway.vocabulary import Operation, Reason
 
 log = structlog.get_logger()
@@ -58,6 +60,8 @@ class Services:
     sealed: SealedLog
     exports: Exports
     summaries: Summaries
+    conditions: Conditions
+    overview: Overview
     note_keys: list[NoteKey]
     clock: ServerClock
     health: Health

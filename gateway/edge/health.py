@@ -1,16 +1,12 @@
 """Whether this worker lives, whether it is ready, and its metrics."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
 from litestar import Request, Response, get
-from prometheus_client import REGISTRY as OF_THIS_PROCESS
-from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition
 from redis.asyncio import Redis
 
@@ -134,10 +130,7 @@ async def ready(
 @get("/metrics", include_in_schema=False, sync_to_thread=False)
 def metrics() -> Response[bytes]:
     """OpenMetrics of all workers together."""
-    registry = OF_THIS_PROCESS
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
     return Response(
-        exposition.generate_latest(registry), media_type=exposition.CONTENT_TYPE_LATEST
+        exposition.generate_latest(telemetry.of_all_workers()),
+        media_type=exposition.CONTENT_TYPE_LATEST,
     )

@@ -7,7 +7,13 @@ from typing import Final
 
 from litestar import Response, get
 
-from gateway.audit.sealed import MOST_LEAVES, BeyondHead, SealedLog, encoded
+from gateway.audit.sealed import (
+    MOST_COSIGNED,
+    MOST_LEAVES,
+    BeyondHead,
+    SealedLog,
+    encoded,
+)
 from gateway.edge import rendering, strict
 from gateway.edge.caller import HttpRequest, client_address, services
 from gateway.postgres import SERVER_GONE
@@ -55,10 +61,11 @@ async def _public(
     request: HttpRequest,
     names: tuple[str, ...],
     work: Callable[[SealedLog, list[int]], Awaitable[Response[bytes]]],
+    default: str | None = None,
 ) -> Response[bytes]:
     try:
         _BOUNDS.spend(client_address(request))
-        numbers = _numbers(request, names)
+        numbers = _numbers(request, names, default)
         return await work(services(request).sealed, numbers)
     except BeyondHead:
         fault = Fault(f"?{names[-1]}", "want numbers within the log's head, in order")
@@ -69,11 +76,15 @@ async def _public(
         return rendering.problem(AuditUnavailable(fate_unknown=False))
 
 
-def _numbers(request: HttpRequest, names: tuple[str, ...]) -> list[int]:
+def _numbers(
+    request: HttpRequest, names: tuple[str, ...], default: str | None
+) -> list[int]:
     faults: list[Fault] = []
     given = strict.query_members(request.query_params.multi_items(), names, faults)
     numbers = [
-        strict.read_number(given.get(name), faults, f"?{name}", least=0, most=_LARGEST)
+        strict.read_number(
+            given.get(name, default), faults, f"?{name}", least=0, most=_LARGEST
+        )
         for name in names
     ]
     if faults:
@@ -87,13 +98,19 @@ def _text(text: str) -> Response[bytes]:
 
 @get("/log/checkpoint")
 async def checkpoint(request: HttpRequest) -> Response[bytes]:
-    async def work(log: SealedLog, _: list[int]) -> Response[bytes]:
-        head = await log.head()
+    """The newest head, or the newest that so many witnesses have cosigned."""
+
+    async def work(log: SealedLog, numbers: list[int]) -> Response[bytes]:
+        (cosigned,) = numbers
+        if cosigned > MOST_COSIGNED:
+            want = f"want a number from 0 to {MOST_COSIGNED}"
+            raise InvalidRequest([Fault("?cosigned", want)])
+        head = await log.head(cosigned)
         if head is None:
             raise NotFound
         return _text(head.note)
 
-    return await _public(request, (), work)
+    return await _public(request, ("cosigned",), work, default="0")
 
 
 @get("/log/key")

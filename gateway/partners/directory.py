@@ -179,6 +179,10 @@ class Directory:
     def institution(self, number: int) -> Institution | None:
         return self._snapshot.institutions.get(number)
 
+    def institutions(self) -> list[Institution]:
+        """All of them, as they are now."""
+        return list(self._snapshot.institutions.values())
+
     def purpose_number(self, name: str) -> int | None:
         return self._snapshot.purpose_numbers.get(name)
 

@@ -50,14 +50,16 @@ UNREFUSED: Final = Refusals(0, 0)
 class Standing(NamedTuple):
     """Where one policy stands: `quota` units every `window_s` seconds.
 
-    `burst` is the rate's alone. At `resets_at` the policy is restored in full, which
-    is `resets_in` seconds (rounded up) after the decision.
+    `burst` is the rate's alone, of which `used` have not come back yet. At `resets_at`
+    the policy is restored in full, which is `resets_in` seconds (rounded up) after the
+    decision.
     """
 
     policy: str
     quota: int
     window_s: int
     burst: int | None
+    used: int
     remaining: int
     resets_at: int
     resets_in: int
@@ -123,26 +125,23 @@ class Decision(NamedTuple):
         full_at = max(state.tat, self.at)
         owed = _rounded_up(full_at - self.at, interval(limits.rate))
         return (
-            self._standing("rate", 1, limits.rate, limits.burst - owed, full_at),
+            self._standing("rate", 1, limits.rate, owed, full_at),
+            self._standing("day", 86_400, limits.day, state.day_used, state.day_ends),
             self._standing(
-                "day", 86_400, limits.day, limits.day - state.day_used, state.day_ends
-            ),
-            self._standing(
-                "month",
-                2_592_000,
-                limits.month,
-                limits.month - state.month_used,
-                state.month_ends,
+                "month", 2_592_000, limits.month, state.month_used, state.month_ends
             ),
         )
 
     def _standing(
-        self, policy: str, window_s: int, quota: int, left: int, resets_at: int
+        self, policy: str, window_s: int, quota: int, used: int, resets_at: int
     ) -> Standing:
         burst = self.limits.burst if policy == "rate" else None
-        # Below zero where a limit was lowered under what is already used.
-        remaining, resets_in = max(0, left), _seconds(resets_at - self.at)
-        return Standing(policy, quota, window_s, burst, remaining, resets_at, resets_in)
+        allowed = quota if burst is None else burst
+        # More is used than allowed where a limit was lowered since.
+        remaining, resets_in = max(0, allowed - used), _seconds(resets_at - self.at)
+        return Standing(
+            policy, quota, window_s, burst, used, remaining, resets_at, resets_in
+        )
 
 
 def _rounded_up(amount: int, unit: int) -> int:

@@ -17,7 +17,14 @@ from gateway import telemetry
 from gateway.clock import ServerClock
 from gateway.gathering import Gatherer, Unanswered
 from gateway.problems import ReducedCapacity
-from gateway.quota.limit import VIOLATIONS, Decision, State
+from gateway.quota.limit import (
+    REFUSALS_A_MINUTE,
+    VIOLATIONS,
+    Decision,
+    State,
+    day_end,
+)
+from gateway.quota.tally import Tally
 from gateway.vocabulary import Limits
 
 MOST: Final = 512
@@ -99,6 +106,7 @@ class Limiter:
     ) -> None:
         self._redis = redis
         self._clock = clock
+        self.tally = Tally(redis)
         self._sha = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
         self._seconds = telemetry.FLUSH_SECONDS.labels("limiter")
         self._sizes = telemetry.FLUSH_SIZE.labels("limiter")
@@ -123,10 +131,11 @@ class Limiter:
             ReducedCapacity: within 250 ms, if Redis does not decide.
         """
         ask = to_admit(institution, key, limits, rate_cost, quota_cost)
-        at, violated, *state = await self._answer(ask)
-        return Decision(
-            at, limits, State(*state), VIOLATIONS[violated], rate_cost, quota_cost
-        )
+        at, violated, *fields = await self._answer(ask)
+        state, policies = State(*fields), VIOLATIONS[violated]
+        if policies:
+            self.tally.add(institution, state.day_ends, policies)
+        return Decision(at, limits, state, policies, rate_cost, quota_cost)
 
     async def give_back(self, institution: int, decision: Decision) -> Decision | None:
         """Returns what an admitted call spent, once, and tells the new standing.
@@ -153,7 +162,9 @@ class Limiter:
         Raises:
             ReducedCapacity: within 250 ms, if Redis does not count.
         """
-        _, count = await self._answer(to_refuse(institution, key))
+        at, count = await self._answer(to_refuse(institution, key))
+        if count > REFUSALS_A_MINUTE:
+            self.tally.add(institution, day_end(at), ("refusals",))
         return count
 
     async def _answer(self, ask: Ask) -> list[int]:

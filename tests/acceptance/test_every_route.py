@@ -96,6 +96,8 @@ def wrong_kinds(service: Service, path: str) -> list[str]:
     institution = service.sample("bulk").key
     if path.startswith("/audit"):
         return [institution, service.staff["ops"], service.staff["admin"]]
+    if path.startswith("/ops"):
+        return [institution, service.staff["auditor"], service.staff["admin"]]
     if path.startswith("/v1"):
         return list(service.staff.values())
     raise AssertionError(f"nobody said whose route {path} is")

@@ -271,8 +271,17 @@ def test_a_cost_that_can_never_fit_is_told_when_its_policy_is_restored() -> None
 def test_standings_say_what_is_left_and_when_each_policy_is_restored() -> None:
     charged = admit(IDLE, Limits(50, 50, 100_000, 2_000_000), NOON)
     rate, day, month = charged.standings
-    assert rate == ("rate", 50, 1, 50, 49, NOON + 20_000, 1)
-    assert day == ("day", 100_000, 86_400, None, 99_999, jakarta("2026-11-25"), 43_200)
+    assert rate == ("rate", 50, 1, 50, 1, 49, NOON + 20_000, 1)
+    assert day == (
+        "day",
+        100_000,
+        86_400,
+        None,
+        1,
+        99_999,
+        jakarta("2026-11-25"),
+        43_200,
+    )
     assert month.resets_at == jakarta("2026-12-01")
     assert month.resets_in == timedelta(days=6, hours=12) // timedelta(seconds=1)
     assert (month.policy, month.window_s, month.burst) == ("month", 2_592_000, None)

@@ -15,15 +15,17 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from gateway.app import create_app
+from gateway.audit.condition import MOST_WAITING
 from gateway.audit.entry import Entry, Place, line
 from gateway.audit.inspection import MOST_A_PAGE
-from gateway.audit.sealed import MOST_LEAVES, Receipt
+from gateway.audit.sealed import MOST_COSIGNED, MOST_LEAVES, Receipt
 from gateway.audit.summary import By
 from gateway.audit.tree import Head
-from gateway.edge import auditing, exports, questions, summaries
+from gateway.edge import auditing, exports, operations, questions, summaries
 from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
 from gateway.lookup import Question
+from gateway.quota.overview import Order
 from gateway.settings import ServeSettings
 from gateway.vocabulary import RESIDENT_FIELDS, Actor, Operation, Outcome, Reason
 
@@ -186,6 +188,7 @@ def test_its_members_and_parameters_are_those_that_are_read() -> None:
         ("/audit/entries", auditing.SEARCH_PARAMETERS),
         ("/audit/export", exports.PARAMETERS),
         ("/audit/summary", summaries.PARAMETERS),
+        ("/ops/limits", operations.PARAMETERS),
     ):
         named = [one["name"] for one in parameters_of(OPERATIONS[path, "get"])]
         assert named == list(parameters)
@@ -202,6 +205,22 @@ def test_its_bounds_are_those_of_the_auditors_routes() -> None:
         auditing.DEFAULT_PAGE,
         MOST_A_PAGE,
     )
+
+
+def test_its_bounds_are_those_of_ops_and_of_the_log() -> None:
+    parameters = COMPONENTS["parameters"]
+    most = parameters["MostInstitutions"]["schema"]
+    assert (most["default"], most["maximum"]) == (
+        operations.DEFAULT_INSTITUTIONS,
+        operations.MOST_INSTITUTIONS,
+    )
+    in_answer = COMPONENTS["schemas"]["Limits"]["properties"]["order"]["enum"]
+    assert parameters["Order"]["schema"]["enum"] == in_answer == list(Order)
+    assert parameters["Cosigned"]["schema"]["maximum"] == MOST_COSIGNED
+    told = json.dumps(COMPONENTS["schemas"]["Journal"])
+    assert f"{MOST_WAITING:,}" in told
+    quantiles = COMPONENTS["schemas"]["Quantiles"]["properties"]
+    assert list(quantiles) == list(operations.QUANTILES)
 
 
 def test_its_choices_are_those_of_the_export_and_the_summary() -> None:

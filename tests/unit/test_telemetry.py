@@ -1,0 +1,77 @@
+"""What is read from histograms: bounds that are never too low."""
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram
+
+from gateway import telemetry
+from gateway.telemetry import (
+    FLUSH_SECONDS_BOUNDS,
+    FLUSH_SIZE_BOUNDS,
+    Distribution,
+    Reading,
+)
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    monkeypatch.setattr(telemetry, "of_all_workers", lambda: registry)
+    return registry
+
+
+def observed(registry: CollectorRegistry, *amounts: float) -> Distribution:
+    histogram = Histogram(
+        "sizes", "Sizes.", ["stage"], buckets=FLUSH_SIZE_BOUNDS, registry=registry
+    )
+    for amount in amounts:
+        histogram.labels("journal").observe(amount)
+    histogram.labels("limiter").observe(7)
+    return Reading().distribution("sizes", stage="journal")
+
+
+def test_a_quantile_is_the_bound_below_which_that_share_lies(
+    registry: CollectorRegistry,
+) -> None:
+    read = observed(registry, *[1] * 50, *[3] * 40, *[60] * 9, 1000)
+    assert (read.count, read.total) == (100, 50 + 120 + 540 + 1000)
+    told = {share: read.quantile(share) for share in (0.5, 0.51, 0.9, 0.91, 0.99, 1)}
+    assert told == {0.5: 1, 0.51: 3, 0.9: 3, 0.91: 70, 0.99: 70, 1: 1000}
+
+
+def test_a_quantile_of_nothing_and_one_above_every_bound_are_not_told(
+    registry: CollectorRegistry,
+) -> None:
+    assert Distribution(0, 0.0, []).quantile(0.5) is None
+    read = observed(registry, 5, 1001)
+    assert (read.quantile(0.5), read.quantile(1)) == (5, None)
+
+
+def test_no_quantile_is_below_the_true_one_or_over_twice_as_high(
+    registry: CollectorRegistry,
+) -> None:
+    chance = random.Random(1945)  # noqa: S311 - a sample, no secret
+    amounts = sorted(round(1000 ** chance.random()) for _ in range(999))
+    read = observed(registry, *amounts)
+    for share in (0.01, 0.5, 0.9, 0.99, 1):
+        true = amounts[math.ceil(share * len(amounts)) - 1]
+        told = read.quantile(share)
+        assert told is not None
+        assert true <= told <= 2 * true
+
+
+def test_what_nobody_has_counted_is_nothing(registry: CollectorRegistry) -> None:
+    read = observed(registry)
+    assert (read.count, read.total, read.quantile(0.5)) == (0, 0, None)
+    assert Reading().value("sizes_count", stage="limiter") == 1
+    assert Reading().value("unheard_of") == 0
+
+
+@pytest.mark.parametrize("bounds", [FLUSH_SECONDS_BOUNDS, FLUSH_SIZE_BOUNDS])
+def test_no_bound_is_over_twice_the_one_before(bounds: tuple[float, ...]) -> None:
+    assert list(bounds) == sorted(set(bounds))
+    for lower, upper in pairwise(bounds):
+        assert upper <= 2 * lower
