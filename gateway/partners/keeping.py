@@ -97,6 +97,7 @@ async def change_agreement(
     connection: Connection,
     agreement: int,
     *,
+    institution: object = None,
     from_at: int | None = None,
     to_at: int | None = None,
     grants: object = None,
@@ -105,7 +106,8 @@ async def change_agreement(
 ) -> None:
     """Change what is given and leave the rest.
 
-    `grants` replaces them all; a limit left out of `limits` stays what it is.
+    `grants` replaces them all; a limit left out of `limits` stays what it is. An
+    `institution` must be the one whose it is: an agreement is never another's.
 
     Raises:
         NotFound: there is no such agreement.
@@ -116,6 +118,7 @@ async def change_agreement(
     if now is None:
         raise NotFound
     faults: list[Fault] = []
+    terms.read_same_institution(institution, now["institution"], faults)
     begins = from_datetime(now["from_at"]) if from_at is None else from_at
     ends = from_datetime(now["to_at"]) if to_at is None else to_at
     terms.read_span(begins, ends, faults)

@@ -6,10 +6,13 @@ so nothing read in part is ever used. What is refused here, the schema refuses t
 here it is said in words and with a pointer.
 """
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple
 
+from gateway.clock import from_datetime
 from gateway.partners.agreement import OPERATION_BIT, STATUSES, Status
 from gateway.partners.keys import ID_LENGTH
 from gateway.problems import Fault, NotFound
@@ -20,12 +23,16 @@ Network = IPv4Network | IPv6Network
 MOST: Final = Limits(rate=10**6, burst=10**7, day=10**12, month=10**12)
 LONGEST_NAME: Final = 200
 HIGHEST_ID: Final = 2**31 - 1
+# In place of an instant that could not be read, so that the rest is still checked.
+EARLIEST: Final = from_datetime(datetime.min.replace(tzinfo=UTC))
+LATEST: Final = from_datetime(datetime.max.replace(tzinfo=UTC))
 DEFAULT_NAME_SIMILARITY: Final = 0.9
 LOWEST_NAME_SIMILARITY: Final = 0.5
 
 _GRANT_MEMBERS: Final = frozenset(
     {"purpose", "operations", "fields", "name_similarity"}
 )
+_WRITTEN_ID: Final = re.compile(r"[1-9][0-9]{0,9}")
 _ROLES: Final = {role.word: role for role in STAFF_ROLES}
 
 
@@ -60,6 +67,12 @@ def read_status(value: object, faults: list[Fault]) -> Status:
             return status
     faults.append(Fault("/status", _one_of(dict.fromkeys(STATUSES))))
     return "suspended"
+
+
+def read_same_institution(value: object, holder: int, faults: list[Fault]) -> None:
+    """Check that an agreement is not to become another's: what it was is in the log."""
+    if value is not None and (type(value) is not int or value != holder):
+        faults.append(Fault("/institution", "must be the one whose agreement it is"))
 
 
 def read_span(from_at: int, to_at: int, faults: list[Fault]) -> None:
@@ -205,6 +218,17 @@ def require_id(number: int) -> int:
     if not 0 < number <= HIGHEST_ID:
         raise NotFound
     return number
+
+
+def require_written_id(text: str) -> int:
+    """Return the id that a text writes, as `require_id` does; it has one spelling.
+
+    Raises:
+        NotFound: it writes none that any row can have.
+    """
+    if not _WRITTEN_ID.fullmatch(text):
+        raise NotFound
+    return require_id(int(text))
 
 
 def require_key_id(key_id: str) -> str:
