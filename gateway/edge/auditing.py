@@ -16,13 +16,12 @@ from gateway.edge.caller import (
     HttpRequest,
     Services,
     begin,
-    credential,
+    identify_staff,
     read_json_body,
     respond,
     services,
 )
-from gateway.lookup import identify
-from gateway.problems import Fault, Forbidden, InvalidRequest, NotFound
+from gateway.problems import Fault, InvalidRequest, NotFound
 from gateway.vocabulary import Actor, Operation, Outcome, Word
 
 REASON: Final = {"shortest": 3, "longest": 200}
@@ -53,17 +52,16 @@ async def audited(
     operation: Operation,
     work: Callable[[Services, Access], Awaitable[object]],
     render: Callable[[object, str | None], Response[Any]] = _plain,
+    *,
+    role: Actor = Actor.AUDITOR,
 ) -> Response[Any]:
-    """An auditor's call: who, then what; its entry is durable before it is answered."""
+    """A call of staff: who, then what; its entry is durable before it is answered."""
     access = begin(request, operation)
     held = services(request)
 
     async def answer() -> Response[Any]:
         async with held.journal.recording(access):
-            token = credential(request)
-            key = identify(held.directory, access, token, held.clock.now())
-            if key.staff is None or key.staff.role is not Actor.AUDITOR:
-                raise Forbidden
+            identify_staff(request, held, access, role)
             body = await work(held, access)
             access.outcome = Outcome.DONE
         return render(body, access.access_id)
