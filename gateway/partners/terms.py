@@ -33,6 +33,8 @@ _GRANT_MEMBERS: Final = frozenset(
     {"purpose", "operations", "fields", "name_similarity"}
 )
 _WRITTEN_ID: Final = re.compile(r"[1-9][0-9]{0,9}")
+# A name is kept and shown like any other free text.
+_NIK_OR_KEY: Final = re.compile(r"\d{16}|gd[ks]_(?:live|test)_[0-9A-Za-z]{8}")
 _ROLES: Final = {role.word: role for role in STAFF_ROLES}
 
 
@@ -49,6 +51,9 @@ def read_name(value: object, faults: list[Fault]) -> str:
     name = value.strip() if isinstance(value, str) else ""
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         detail = f"must be 1 to {LONGEST_NAME} printable characters"
+        faults.append(Fault("/name", detail))
+    elif _NIK_OR_KEY.search(name):
+        detail = "must hold neither 16 digits in a row nor a key"
         faults.append(Fault("/name", detail))
     return name
 

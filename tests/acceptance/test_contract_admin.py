@@ -21,11 +21,6 @@ INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 NIK: Final = "3171014501900001"
 
 
-@pytest.fixture
-def admin(service: Service) -> Admin:
-    return Admin(service)
-
-
 def pointers(answer: Answer) -> list[str]:
     assert (answer.status, answer.reason) == (400, "invalid-request"), answer.body
     return sorted(fault["pointer"] for fault in answer.json["errors"])
@@ -188,6 +183,7 @@ FAULTY: Final[list[tuple[str, str, dict[str, Any], list[str]]]] = [
     ("POST", "institutions", {}, ["/name"]),
     ("POST", "institutions", {"name": " ", "reason": "ab"}, ["/name", "/reason"]),
     ("POST", "institutions", {"name": "A", "reason": f"of {NIK}"}, ["/reason"]),
+    ("POST", "institutions", {"name": f"dr. {NIK}"}, ["/name"]),
     ("POST", "institutions", {"name": "A", "colour": NIK}, ["/colour"]),
     ("POST", "agreements", {}, ["/from", "/grants", "/institution", "/limits", "/to"]),
     (

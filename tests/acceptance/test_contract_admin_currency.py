@@ -22,11 +22,6 @@ MOST_ASKED: Final = 60
 
 
 @pytest.fixture
-def admin(service: Service) -> Admin:
-    return Admin(service)
-
-
-@pytest.fixture
 async def workers(service: Service) -> AsyncIterator[list[Connection]]:
     """A connection to each worker."""
     first, second = service.gateway.workers()

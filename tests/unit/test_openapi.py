@@ -248,9 +248,7 @@ def test_its_bounds_are_those_of_the_admins_routes() -> None:
     similarity = schemas["Grant"]["properties"]["name_similarity"]
     assert similarity["minimum"] == terms.LOWEST_NAME_SIMILARITY
     assert similarity["default"] == terms.DEFAULT_NAME_SIMILARITY
-    for request in ("InstitutionRequest", "StaffRequest"):
-        name = schemas[request]["properties"]["name"]
-        assert name["maxLength"] == terms.LONGEST_NAME
+    assert schemas["Name"]["maxLength"] == terms.LONGEST_NAME
     page = COMPONENTS["parameters"]["PageLimit"]["schema"]
     assert (page["default"], page["maximum"]) == (auditing.DEFAULT_PAGE, MOST_A_PAGE)
 
