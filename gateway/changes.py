@@ -1,24 +1,37 @@
 """What an admin changes, each change with its entry: both are durable, or neither is.
 
+Beside the entry, whose line has no room for it, is kept what was changed and what it
+became: rows that are added and never altered, but not sealed.
+
 The command line makes a change on a connection of its own. A worker has a `Keeper`,
 which does one thing after another on one connection, within the time that an answer
 may take.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import asyncpg
 import structlog
 
 from gateway.audit.batch import SQL, BatchDigests, append
-from gateway.audit.entry import Address, Entry, KeyName, batch_number
-from gateway.clock import from_datetime
+from gateway.audit.entry import (
+    Address,
+    Entry,
+    KeyName,
+    Place,
+    access_id,
+    batch_number,
+)
+from gateway.clock import from_datetime, to_datetime, to_text
 from gateway.gathering import Gatherer, Unanswered
-from gateway.postgres import SERVER_GONE, Connection, Link
+from gateway.partners.documents import Document
+from gateway.partners.kinds import CHANGED, Kind
+from gateway.postgres import SERVER_GONE, Connection, Link, queries
 from gateway.problems import AuditUnavailable, Fault, InvalidRequest, NotFound, Problem
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor, Operation, Outcome
@@ -30,12 +43,23 @@ LONGEST_REASON: Final = 200
 # From asking to the answer, so that 503 leaves within the second promised.
 PATIENCE: Final = 0.9
 MOST_WAITING: Final = 100
+MOST_CHANGES: Final = 100
 _COUNTERS: Final = 1024
+_PARTNERS_SQL: Final = queries("gateway.partners")
 # After these an entry is not known to be durable; those of the second are our fault.
 _NOT_DURABLE: Final = (*SERVER_GONE, asyncpg.PostgresError)
 _OURS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
+
+class Kept(Protocol):
+    """Something kept, or just made, that has an id."""
+
+    @property
+    def id(self) -> int | str: ...
+
+
 T = TypeVar("T")
+N = TypeVar("N", bound=int | str | Kept)
 Work = Callable[[Connection], Awaitable[T]]
 
 
@@ -73,8 +97,13 @@ class Pen:
         self._worker: int | None = None
         self._counter = 0
 
-    async def enter(self, connection: Connection, change: Change) -> str:
-        """Enters a change that was made; durable when its transaction is."""
+    async def enter(
+        self, connection: Connection, change: Change, changed: int | str
+    ) -> str:
+        """Enters a change that was made of the thing with this id.
+
+        Durable when its transaction is. Gives the access_id.
+        """
         if self._worker is None:
             self._worker = int(await connection.fetchval(SQL["draw_worker_number"]))
         at = from_datetime(await connection.fetchval("SELECT clock_timestamp()"))
@@ -90,24 +119,31 @@ class Pen:
             reference=change.reason,
             operator=change.operator,
         )
-        (access_id,) = await append(connection, batch, [entry], self._digests)
-        return access_id
+        (name,) = await append(connection, batch, [entry], self._digests)
+        kind = CHANGED[change.operation]
+        (became,) = await kind.find(connection, only=changed)
+        await connection.execute(
+            *(_PARTNERS_SQL["insert_change"], batch, to_datetime(at)),
+            *(change.operation, str(changed), json.dumps(kind.tell(became))),
+        )
+        return name
 
 
 async def make(
     connection: Connection,
     pen: Pen,
     change: Change,
-    work: Work[T],
+    work: Work[N],
     faults: Sequence[Fault] = (),
-) -> Made[T]:
+) -> Made[N]:
     """Does the work and enters it in the log, in one transaction.
 
     Args:
         connection: of the admin's role, outside any transaction.
         pen: writes the entry.
         change: what the entry says.
-        work: changes what partners keep; a function of gateway.partners.keeping.
+        work: changes what is kept, as a function of gateway.partners.keeping does;
+            gives what it changed, or the id.
         faults: what is wrong already. The work is tried even so, that all which is
             wrong be said at once; with any fault nothing is ever committed.
 
@@ -117,8 +153,27 @@ async def make(
     """
     async with _transaction(connection):
         result = await _try(work(connection), faults)
-        access_id = await pen.enter(connection, change)
-    return Made(result, access_id)
+        changed = result if isinstance(result, int | str) else result.id
+        name = await pen.enter(connection, change, changed)
+    return Made(result, name)
+
+
+async def changes_of(
+    connection: Connection, kind: Kind[Any], changed: int | str
+) -> list[Document]:
+    """The last changes of a thing of this kind, newest first: what it became by each."""
+    rows = await connection.fetch(
+        _PARTNERS_SQL["changes_of"], kind.changed, str(changed), MOST_CHANGES
+    )
+    return [
+        {
+            "access_id": access_id(Place(row["batch"], 0)),
+            "at": to_text(from_datetime(row["at"])),
+            "operation": Operation.numbered(row["operation"]).word,
+            "became": json.loads(row["became"]),
+        }
+        for row in rows
+    ]
 
 
 @asynccontextmanager
@@ -193,8 +248,8 @@ class Keeper:
         return given[0]
 
     async def change(
-        self, change: Change, work: Work[T], faults: Sequence[Fault] = ()
-    ) -> Made[T]:
+        self, change: Change, work: Work[N], faults: Sequence[Fault] = ()
+    ) -> Made[N]:
         """Makes a change; see `make`."""
         return await self.lend(
             lambda connection: make(connection, self._pen, change, work, faults)

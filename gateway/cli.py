@@ -11,7 +11,7 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from gateway import audit_commands, changes, options, tables
-from gateway.changes import Change, Made, Pen
+from gateway.changes import Change, Kept, Made, Pen
 from gateway.edge import strict
 from gateway.exits import NOTHING_SUCH, may_go, session, told
 from gateway.migration import migrate as bring_up_to_date
@@ -23,6 +23,7 @@ from gateway.settings import AdminSettings, NumberedKeys, OwnerSettings, read_se
 from gateway.vocabulary import Operation
 
 T = TypeVar("T")
+N = TypeVar("N", bound=int | str | Kept)
 
 _NO_INSTITUTION: Final = "There is no such institution."
 
@@ -327,16 +328,16 @@ def _login_name() -> str:
 def _change(
     operation: Operation,
     reason: str,
-    work: Callable[[Connection, NumberedKeys], Awaitable[T]],
+    work: Callable[[Connection, NumberedKeys], Awaitable[N]],
     faults: list[Fault] | None = None,
     *,
     missing: str = NOTHING_SUCH,
-) -> Made[T]:
+) -> Made[N]:
     """Makes a change and its entry, or ends the command."""
     found = faults or []
     change = Change(operation, *_why_and_who(reason, found))
 
-    async def make() -> Made[T]:
+    async def make() -> Made[N]:
         settings = read_settings(AdminSettings)
         peppers = NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
         async with session(settings.admin_dsn, setting="GATEWAY_ADMIN_DSN") as opened:

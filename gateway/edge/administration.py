@@ -7,12 +7,13 @@ the query, which is where DELETE has room for it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from litestar import Response, delete, patch, post
 from litestar.params import FromPath
 
-from gateway.changes import LONGEST_REASON, SHORTEST_REASON, Change, Work
+from gateway.changes import LONGEST_REASON, SHORTEST_REASON, Change, Kept, Work
 from gateway.edge import rendering, strict
 from gateway.edge.caller import (
     MOST_BODY,
@@ -27,6 +28,8 @@ from gateway.edge.caller import (
 )
 from gateway.edge.listings import keeper_of
 from gateway.partners import documents, keeping, listing, terms
+from gateway.partners.agreement import Agreement
+from gateway.partners.keeping import NewKey, NewStaff
 from gateway.partners.keys import Environment, environment_of
 from gateway.postgres import Connection
 from gateway.problems import Fault
@@ -36,8 +39,10 @@ from gateway.vocabulary import Actor, Operation, Outcome
 INSTITUTION_MEMBERS: Final = ("name",)
 AGREEMENT_MEMBERS: Final = ("institution", "from", "to", "grants", "limits")
 CHANGE_MEMBERS: Final = (*AGREEMENT_MEMBERS, "status")
+AS_THEY_COME: Final = ("institution", "grants", "limits", "status")
 KEY_MEMBERS: Final = ("institution", "not_after", "cidrs")
 STAFF_MEMBERS: Final = ("role", "name", "not_after")
+N = TypeVar("N", bound=int | str | Kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,8 @@ async def change(
     request: HttpRequest,
     operation: Operation,
     members: tuple[str, ...],
-    plan: Callable[[Asked], Work[object]],
+    plan: Callable[[Asked], Work[N]],
+    tell: Callable[[N], object] | None = None,
     *,
     status: int = 201,
 ) -> Response[bytes]:
@@ -79,8 +85,9 @@ async def change(
         request: the call.
         operation: what its entry says was done.
         members: those that the body may have, but for the reason.
-        plan: reads what is asked for, and gives the work whose result is the answer.
-        status: of the answer; 204 has none.
+        plan: reads what is asked for, and gives the work to do.
+        tell: the answer's body, made of what the work gave; without it there is none.
+        status: of an answer with a body.
     """
     access = begin(request, operation)
     held = services(request)
@@ -96,9 +103,10 @@ async def change(
             )
             made = await keeper.change(entered, plan(asked), asked.faults)
             access.outcome, access.access_id = Outcome.DONE, made.access_id
-        if made.result is None:
+        if tell is None:
             return rendering.done(access_id=made.access_id)
-        return rendering.answer(made.result, access_id=made.access_id, status=status)
+        body = tell(made.result)
+        return rendering.answer(body, access_id=made.access_id, status=status)
 
     return await respond(access, answer)
 
@@ -138,38 +146,29 @@ async def _members(request: HttpRequest) -> dict[str, object]:
 
 @post("/admin/institutions", request_max_body_size=MOST_BODY)
 async def create_institution(request: HttpRequest) -> Response[bytes]:
-    def plan(asked: Asked) -> Work[object]:
-        async def work(connection: Connection) -> object:
-            name = asked.members.get("name")
-            return {"id": await keeping.create_institution(connection, name)}
-
-        return work
+    def plan(asked: Asked) -> Work[int]:
+        return partial(keeping.create_institution, name=asked.members.get("name"))
 
     operation = Operation.INSTITUTION_CREATE
-    return await change(request, operation, INSTITUTION_MEMBERS, plan)
+    return await change(request, operation, INSTITUTION_MEMBERS, plan, _id)
 
 
 @post("/admin/agreements", request_max_body_size=MOST_BODY)
 async def create_agreement(request: HttpRequest) -> Response[bytes]:
-    def plan(asked: Asked) -> Work[object]:
-        institution = asked.institution()
+    def plan(asked: Asked) -> Work[int]:
         from_at, to_at = asked.instant("from"), asked.instant("to")
+        return partial(
+            keeping.create_agreement,
+            institution=asked.institution(),
+            # One that could not be read is a fault; these let the rest be checked.
+            from_at=terms.EARLIEST if from_at is None else from_at,
+            to_at=terms.LATEST if to_at is None else to_at,
+            grants=asked.members.get("grants"),
+            limits=asked.members.get("limits"),
+        )
 
-        async def work(connection: Connection) -> object:
-            number = await keeping.create_agreement(
-                connection,
-                institution,
-                # One that could not be read is a fault; these let the rest be checked.
-                from_at=terms.EARLIEST if from_at is None else from_at,
-                to_at=terms.LATEST if to_at is None else to_at,
-                grants=asked.members.get("grants"),
-                limits=asked.members.get("limits"),
-            )
-            return {"id": number}
-
-        return work
-
-    return await change(request, Operation.AGREEMENT_CREATE, AGREEMENT_MEMBERS, plan)
+    operation = Operation.AGREEMENT_CREATE
+    return await change(request, operation, AGREEMENT_MEMBERS, plan, _id)
 
 
 @patch("/admin/agreements/{agreement:str}", request_max_body_size=MOST_BODY)
@@ -178,93 +177,86 @@ async def change_agreement(
 ) -> Response[bytes]:
     """What is not given stays; the answer is the whole agreement as it is now."""
 
-    def plan(asked: Asked) -> Work[object]:
+    def plan(asked: Asked) -> Work[Agreement]:
         given = asked.members
         if all(given.get(name) is None for name in CHANGE_MEMBERS):
             asked.faults.append(Fault("", "nothing is given that would change"))
         from_at, to_at = asked.optional_instant("from"), asked.optional_instant("to")
+        rest = {name: given.get(name) for name in AS_THEY_COME}
 
-        async def work(connection: Connection) -> object:
+        async def work(connection: Connection) -> Agreement:
             number = terms.require_written_id(agreement)
-            rest = ("institution", "grants", "limits", "status")
             await keeping.change_agreement(
-                connection,
-                number,
-                from_at=from_at,
-                to_at=to_at,
-                **{name: given.get(name) for name in rest},
+                connection, number, from_at=from_at, to_at=to_at, **rest
             )
             (kept,) = await listing.list_agreements(connection, only=number)
-            return documents.of_agreement(kept)
+            return kept
 
         return work
 
-    operation = Operation.AGREEMENT_CHANGE
-    return await change(request, operation, CHANGE_MEMBERS, plan, status=200)
+    operation, tell = Operation.AGREEMENT_CHANGE, documents.of_agreement
+    return await change(request, operation, CHANGE_MEMBERS, plan, tell, status=200)
 
 
 @post("/admin/keys", request_max_body_size=MOST_BODY)
 async def create_key(request: HttpRequest) -> Response[bytes]:
-    def plan(asked: Asked) -> Work[object]:
-        institution = asked.institution()
-        not_after = asked.optional_instant("not_after")
+    def plan(asked: Asked) -> Work[NewKey]:
+        return partial(
+            keeping.create_key,
+            peppers=asked.peppers,
+            institution=asked.institution(),
+            not_after=asked.optional_instant("not_after"),
+            cidrs=asked.members.get("cidrs"),
+            environment=asked.environment,
+        )
 
-        async def work(connection: Connection) -> object:
-            key = await keeping.create_key(
-                connection,
-                asked.peppers,
-                institution=institution,
-                not_after=not_after,
-                cidrs=asked.members.get("cidrs"),
-                environment=asked.environment,
-            )
-            return {"id": key.id, "key": key.text}
+    def tell(made: NewKey) -> object:
+        return {"id": made.id, "key": made.text}
 
-        return work
-
-    return await change(request, Operation.KEY_CREATE, KEY_MEMBERS, plan)
+    return await change(request, Operation.KEY_CREATE, KEY_MEMBERS, plan, tell)
 
 
 @delete("/admin/keys/{key:str}", status_code=200, request_max_body_size=MOST_BODY)
 async def revoke_key(request: HttpRequest, key: FromPath[str]) -> Response[bytes]:
     """Also a token of staff, by its id. To do it again changes nothing, and is 204."""
 
-    def plan(_: Asked) -> Work[object]:
-        return lambda connection: keeping.revoke_key(connection, key)
+    def plan(_: Asked) -> Work[str]:
+        return partial(keeping.revoke_key, key_id=key)
 
     return await change(request, Operation.KEY_REVOKE, (), plan)
 
 
 @post("/admin/staff", request_max_body_size=MOST_BODY)
 async def create_staff(request: HttpRequest) -> Response[bytes]:
-    def plan(asked: Asked) -> Work[object]:
-        not_after = asked.optional_instant("not_after")
+    def plan(asked: Asked) -> Work[NewStaff]:
+        return partial(
+            keeping.create_staff,
+            peppers=asked.peppers,
+            role=asked.members.get("role"),
+            name=asked.members.get("name"),
+            not_after=asked.optional_instant("not_after"),
+            environment=asked.environment,
+        )
 
-        async def work(connection: Connection) -> object:
-            made = await keeping.create_staff(
-                connection,
-                asked.peppers,
-                role=asked.members.get("role"),
-                name=asked.members.get("name"),
-                not_after=not_after,
-                environment=asked.environment,
-            )
-            return {"id": made.id, "token": made.token.text}
+    def tell(made: NewStaff) -> object:
+        return {"id": made.id, "token": made.token.text}
 
-        return work
-
-    return await change(request, Operation.STAFF_CREATE, STAFF_MEMBERS, plan)
+    return await change(request, Operation.STAFF_CREATE, STAFF_MEMBERS, plan, tell)
 
 
 @delete("/admin/staff/{member:str}", status_code=200, request_max_body_size=MOST_BODY)
 async def revoke_staff(request: HttpRequest, member: FromPath[str]) -> Response[bytes]:
     """To do it again changes nothing, and is 204; the last admin may go too."""
 
-    def plan(_: Asked) -> Work[object]:
-        async def work(connection: Connection) -> object:
-            await keeping.revoke_staff(connection, terms.require_written_id(member))
-            return None
+    def plan(_: Asked) -> Work[int]:
+        async def work(connection: Connection) -> int:
+            number = terms.require_written_id(member)
+            return await keeping.revoke_staff(connection, number)
 
         return work
 
     return await change(request, Operation.STAFF_REVOKE, (), plan)
+
+
+def _id(made: int) -> object:
+    return {"id": made}

@@ -1,78 +1,32 @@
 """What an admin reads: institutions, agreements, keys and staff. Never a secret.
 
 Each look is an entry. Lists come in pages, in the order of ids (of keys: in which they
-were made); `next` is the cursor of the page after, or null.
+were made); `next` is the cursor of the page after, or null. One thing is told with its
+last changes, each by the name of its entry.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from litestar import Response, get
 from litestar.params import FromPath
 
 from gateway.audit.access import Access
 from gateway.audit.inspection import MOST_A_PAGE
-from gateway.changes import Keeper
+from gateway.changes import Keeper, changes_of
 from gateway.edge import strict
 from gateway.edge.auditing import DEFAULT_PAGE, audited
 from gateway.edge.caller import HttpRequest, Services
-from gateway.partners import documents, listing
+from gateway.partners.kinds import AGREEMENTS, INSTITUTIONS, KEYS, STAFF, Kind
 from gateway.partners.listing import Part
 from gateway.partners.terms import HIGHEST_ID, require_key_id, require_written_id
+from gateway.postgres import Connection
 from gateway.problems import Fault, InvalidRequest, NotFound
-from gateway.vocabulary import Actor, Operation
+from gateway.vocabulary import Actor
 
 PARAMETERS: Final = ("limit", "cursor")
 PARAMETERS_OF_HELD: Final = ("institution", *PARAMETERS)
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[R]):
-    """One kind of thing that is kept: its list's name, and how it is read and told.
-
-    `place` is the number by which the list is in order.
-    """
-
-    name: str
-    operation: Operation
-    find: Callable[..., Awaitable[list[R]]]
-    tell: Callable[[R], documents.Document]
-    place: Callable[[R], int]
-    parameters: tuple[str, ...] = PARAMETERS
-
-
-INSTITUTIONS: Final = Kind(
-    "institutions",
-    Operation.INSTITUTION_READ,
-    listing.list_institutions,
-    documents.of_institution,
-    lambda one: one.id,
-)
-AGREEMENTS: Final = Kind(
-    "agreements",
-    Operation.AGREEMENT_READ,
-    listing.list_agreements,
-    documents.of_agreement,
-    lambda one: one.id,
-    PARAMETERS_OF_HELD,
-)
-KEYS: Final = Kind(
-    "keys",
-    Operation.KEY_READ,
-    listing.list_keys,
-    documents.of_key,
-    lambda one: one.number,
-    PARAMETERS_OF_HELD,
-)
-STAFF: Final = Kind(
-    "staff",
-    Operation.STAFF_READ,
-    listing.list_staff,
-    documents.of_staff,
-    lambda one: one.id,
-)
 
 
 def keeper_of(held: Services) -> Keeper:
@@ -100,7 +54,7 @@ async def one_institution(
 
 @get("/admin/agreements")
 async def agreements(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, AGREEMENTS)
+    return await _page(request, AGREEMENTS, PARAMETERS_OF_HELD)
 
 
 @get("/admin/agreements/{agreement:str}")
@@ -112,7 +66,7 @@ async def one_agreement(
 
 @get("/admin/keys")
 async def keys(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, KEYS)
+    return await _page(request, KEYS, PARAMETERS_OF_HELD)
 
 
 @get("/admin/keys/{key:str}")
@@ -130,10 +84,12 @@ async def one_of_staff(request: HttpRequest, member: FromPath[str]) -> Response[
     return await _item(request, STAFF, lambda: require_written_id(member))
 
 
-async def _page(request: HttpRequest, kind: Kind[R]) -> Response[bytes]:
+async def _page(
+    request: HttpRequest, kind: Kind[R], parameters: tuple[str, ...] = PARAMETERS
+) -> Response[bytes]:
     async def work(held: Services, _: Access) -> object:
         keeper = keeper_of(held)
-        given = _given(request, kind.parameters)
+        given = _given(request, parameters)
         limit = given.pop("limit", DEFAULT_PAGE)
         # One more than is shown, which tells whether there is a page after.
         part = Part(given.pop("cursor", 0), limit + 1)
@@ -142,7 +98,7 @@ async def _page(request: HttpRequest, kind: Kind[R]) -> Response[bytes]:
         )
         return _document(kind, found, limit)
 
-    return await audited(request, kind.operation, work, role=Actor.ADMIN)
+    return await audited(request, kind.read, work, role=Actor.ADMIN)
 
 
 def _given(request: HttpRequest, parameters: tuple[str, ...]) -> dict[str, int]:
@@ -174,9 +130,12 @@ async def _item(
         keeper = keeper_of(held)
         _given(request, ())
         only = read_id()
-        (found,) = await keeper.lend(
-            lambda connection: kind.find(connection, only=only)
-        )
-        return kind.tell(found)
 
-    return await audited(request, kind.operation, work, role=Actor.ADMIN)
+        async def tell(connection: Connection) -> object:
+            (found,) = await kind.find(connection, only=only)
+            changed = await changes_of(connection, kind, only)
+            return kind.tell(found) | {"changes": changed}
+
+        return await keeper.lend(tell)
+
+    return await audited(request, kind.read, work, role=Actor.ADMIN)

@@ -103,8 +103,8 @@ async def change_agreement(
     grants: object = None,
     limits: object = None,
     status: object = None,
-) -> None:
-    """Change what is given and leave the rest.
+) -> int:
+    """Change what is given and leave the rest; return the agreement's id.
 
     `grants` replaces them all; a limit left out of `limits` stays what it is. An
     `institution` must be the one whose it is: an agreement is never another's.
@@ -135,6 +135,7 @@ async def change_agreement(
     if granted is not None:
         await connection.execute(_SQL["delete_grants"], number)
         await _insert_grants(connection, number, granted)
+    return number
 
 
 async def create_key(
@@ -179,8 +180,10 @@ async def create_key(
     )
 
 
-async def revoke_key(connection: Connection, key_id: str) -> None:
-    """End a key, or a staff token, by its public id; to do it again changes nothing.
+async def revoke_key(connection: Connection, key_id: str) -> str:
+    """End a key, or a staff token, by its public id, and return that.
+
+    To do it again changes nothing.
 
     Raises:
         NotFound: there is no such key.
@@ -188,6 +191,7 @@ async def revoke_key(connection: Connection, key_id: str) -> None:
     ended = terms.require_key_id(key_id)
     if await connection.fetchval(_SQL["revoke_key"], ended) is None:
         raise NotFound
+    return ended
 
 
 async def create_staff(
@@ -215,8 +219,10 @@ async def create_staff(
     return NewStaff(staff, token)
 
 
-async def revoke_staff(connection: Connection, staff: int) -> None:
-    """End a member of staff's token; to do it again changes nothing.
+async def revoke_staff(connection: Connection, staff: int) -> int:
+    """End a member of staff's token, and return the member's id.
+
+    To do it again changes nothing.
 
     Raises:
         NotFound: there is no such member.
@@ -224,6 +230,7 @@ async def revoke_staff(connection: Connection, staff: int) -> None:
     ended = terms.require_id(staff)
     if await connection.fetchval(_SQL["revoke_staff"], ended) is None:
         raise NotFound
+    return ended
 
 
 async def _insert_key(

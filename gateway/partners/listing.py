@@ -1,7 +1,7 @@
 """What is kept about partners and staff, for the people who keep it: never a secret.
 
 Instants are microseconds since 1970 in UTC. Each list is in the order of its ids (of
-keys: in which they were made) and takes `only`, the id of the one that is wanted, and
+keys: in which they were made; tokens are not among them) and takes `only`, the id of the one that is wanted, and
 raises NotFound if there is none such; or a `part` of the list.
 """
 
@@ -43,11 +43,14 @@ class InstitutionRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """An institution's key; empty `networks` admit it from anywhere."""
+    """An institution's key, or a token: then it has no institution.
+
+    Empty `networks` admit it from anywhere.
+    """
 
     id: str
     number: int
-    institution: int
+    institution: int | None
     not_after: int | None
     networks: tuple[Network, ...]
     created_at: int

@@ -61,11 +61,11 @@ LEFT JOIN staff ON staff.id = keys.staff
 WHERE keys.version > $1;
 
 -- name: institution_keys
--- Which keys have institutions (one key, $1, if given), the first $3 above number $2 (of one
--- institution, $4, if given)? Never a digest. The primary key, or keys_id_key.
+-- Which keys have institutions (one key or token, $1, if given), the first $3 above number $2 (of
+-- one institution, $4, if given)? Never a digest. The primary key, or keys_id_key.
 SELECT id, number, institution, not_after, cidrs, created_at, revoked_at
 FROM keys
-WHERE institution = coalesce($4, institution) AND id = coalesce($1, id) AND number > $2
+WHERE (institution = coalesce($4, institution) OR id = $1) AND id = coalesce($1, id) AND number > $2
 ORDER BY number
 LIMIT $3;
 
@@ -143,3 +143,14 @@ RETURNING number;
 -- Ends every token of a member of staff, once. keys_of_staff.
 UPDATE keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE staff = $1
 RETURNING number;
+
+-- name: insert_change
+-- What a change was about, and what that became.
+INSERT INTO changes (batch, at, operation, id, became) VALUES ($1, $2, $3, $4, $5);
+
+-- name: changes_of
+-- Which changes of the kinds $1 were there of the thing with id $2, the last $3? changes_of_one.
+SELECT batch, at, operation, became FROM changes
+WHERE operation = ANY($1::smallint[]) AND id = $2
+ORDER BY batch DESC
+LIMIT $3;

@@ -147,10 +147,10 @@ async def test_without_a_connection_nothing_was_sent(database: Database) -> None
 
 
 async def test_a_fault_of_ours_is_not_taken_for_a_lost_log(keeper: Keeper) -> None:
-    async def wrong(connection: Connection) -> None:
-        await connection.execute("INSERT INTO institutions (name) VALUES (NULL)")
+    async def wrong(connection: Connection) -> str:
+        return await connection.execute("INSERT INTO institutions VALUES (1, NULL)")
 
-    async def worse(_: Connection) -> None:
+    async def worse(_: Connection) -> str:
         raise KeyError
 
     with pytest.raises(asyncpg.NotNullViolationError):
