@@ -46,6 +46,8 @@ class ServeSettings(GatewaySettings):
     registry_dsn: PostgresDsn
     auditor_dsn: PostgresDsn
     receipts_dsn: PostgresDsn
+    # Without it this gateway keeps no partners: it could not, whoever takes it over.
+    admin_dsn: PostgresDsn | None = None
     redis_url: RedisDsn
     pepper_file: Path
     subject_keys_file: Path

@@ -107,6 +107,10 @@ class Operation(Word):
     KEY_REVOKE = 44, "key.revoke"
     STAFF_CREATE = 45, "staff.create"
     STAFF_REVOKE = 46, "staff.revoke"
+    INSTITUTION_READ = 47, "institution.read"
+    AGREEMENT_READ = 48, "agreement.read"
+    KEY_READ = 49, "key.read"
+    STAFF_READ = 50, "staff.read"
     OPS_JOURNAL = 60, "ops.journal"
     OPS_LIMITS = 61, "ops.limits"
 

@@ -41,6 +41,8 @@ GRANT UPDATE (name) ON institutions TO gateway_admin;
 GRANT UPDATE (from_at, to_at, status, rate, burst, day, month) ON agreements TO gateway_admin;
 GRANT DELETE ON grants TO gateway_admin;
 GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
+GRANT SELECT, INSERT ON changes TO gateway_admin;
+GRANT SELECT ON changes TO gateway_auditor;
 
 -- The log: added to and read, never changed.
 GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;

@@ -46,6 +46,8 @@ printf '1:%s\n' "$(secret)" > signing-key
     dsn GATEWAY_AUDITOR_DSN auditor
     dsn GATEWAY_RECEIPTS_DSN receipts
     dsn GATEWAY_SEALER_DSN sealer
+    # For the routes /admin/…: without this line the gateway does not have them.
+    dsn GATEWAY_ADMIN_DSN admin
     printf 'GATEWAY_REDIS_URL=redis://:%s@valkey:6379/0\n' "$valkey"
     printf 'GATEWAY_LOG_ORIGIN=%s\n' "$1"
 } > serve.env

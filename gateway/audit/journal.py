@@ -243,7 +243,8 @@ def _concerns_its_entries(error: BaseException) -> bool:
 class Recording:
     """The audit policy of a call, in one place.
 
-    Every way out leaves exactly one entry: answered, refused, failed, cancelled.
+    Every way out leaves exactly one entry: answered, refused, failed, cancelled. A
+    change that is durable has its own (gateway/changes.py), and none is added.
     """
 
     def __init__(self, journal: Journal, access: Access) -> None:
@@ -261,6 +262,9 @@ class Recording:
         trace: TracebackType | None,
     ) -> None:
         access = self._access
+        if access.access_id is not None or isinstance(error, AuditUnavailable):
+            # A change entered itself, or could not: its entry is in its transaction.
+            return
         if isinstance(error, Problem):
             access.outcome, access.reason = error.outcome, error.reason
         elif error is not None:

@@ -16,13 +16,12 @@ from gateway.edge.caller import (
     HttpRequest,
     Services,
     begin,
-    credential,
+    identify_staff,
     read_json_body,
     respond,
     services,
 )
-from gateway.lookup import identify
-from gateway.problems import Fault, Forbidden, InvalidRequest, NotFound
+from gateway.problems import Fault, InvalidRequest, NotFound
 from gateway.vocabulary import Actor, Operation, Outcome, Word
 
 REASON: Final = {"shortest": 3, "longest": 200}
@@ -64,10 +63,7 @@ async def audited(
 
     async def answer() -> Response[Any]:
         async with held.journal.recording(access):
-            token = credential(request)
-            key = identify(held.directory, access, token, held.clock.now())
-            if key.staff is None or key.staff.role is not role:
-                raise Forbidden
+            identify_staff(request, held, access, role)
             body = await work(held, access)
             access.outcome = Outcome.DONE
         return render(body, access.access_id)

@@ -23,15 +23,17 @@ from gateway.audit.sealed import SealedLog
 from gateway.audit.summary import Summaries
 from gateway.audit.tree import NotAsSealed
 from gateway.audit.whole_log import WholeLog
+from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import rendering
 from gateway.edge.health import Health
-from gateway.lookup import Lookups
+from gateway.lookup import Lookups, identify
 from gateway.partners.directory import Directory
 from gateway.postgres import SERVER_GONE
 from gateway.problems import (
     ArchiveUnavailable,
     AuditUnavailable,
+    Forbidden,
     InternalError,
     PayloadTooLarge,
     Problem,
@@ -39,7 +41,7 @@ from gateway.problems import (
 )
 from gateway.quota.limit import Decision
 from gateway.quota.overview import Overview
-from gateway.vocabulary import Operation, Reason
+from gateway.vocabulary import Actor, Operation, Reason
 
 log = structlog.get_logger()
 
@@ -50,7 +52,10 @@ _TOO_LARGE: Final = 413
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the routes of one worker work with; made by gateway/app.py."""
+    """What the routes of one worker work with; made by gateway/app.py.
+
+    There is no keeper where GATEWAY_ADMIN_DSN is not set.
+    """
 
     lookups: Lookups
     journal: Journal
@@ -65,6 +70,7 @@ class Services:
     note_keys: list[NoteKey]
     clock: ServerClock
     health: Health
+    keeper: Keeper | None
 
 
 def services(request: HttpRequest) -> Services:
@@ -105,6 +111,23 @@ async def read_json_body(request: HttpRequest) -> bytes:
     Raises:
         UnsupportedMediaType, PayloadTooLarge: in that order.
     """
+    _check_declared(request)
+    return await _read_body(request)
+
+
+async def read_optional_json_body(request: HttpRequest) -> bytes:
+    """The same where a body may be left out: then it is empty, whatever is declared.
+
+    Raises:
+        UnsupportedMediaType, PayloadTooLarge: for a body that is there.
+    """
+    body = await _read_body(request)
+    if body:
+        _check_declared(request)
+    return body
+
+
+def _check_declared(request: HttpRequest) -> None:
     declared = request.headers.get("content-type", "")
     kind, _, parameters = declared.partition(";")
     charset = parameters.replace(" ", "").replace('"', "").lower()
@@ -113,12 +136,30 @@ async def read_json_body(request: HttpRequest) -> bytes:
         "charset=utf-8",
     }:
         raise UnsupportedMediaType
+
+
+async def _read_body(request: HttpRequest) -> bytes:
     try:
         return await request.body()
     except HTTPException as error:
         if error.status_code == _TOO_LARGE:
             raise PayloadTooLarge from None
         raise
+
+
+def identify_staff(
+    request: HttpRequest, held: Services, access: Access, role: Actor
+) -> None:
+    """Who is asking; noted on the access, whatever comes of it.
+
+    Raises:
+        Unauthenticated, AddressNotAllowed: nobody whom we know there.
+        Forbidden: somebody else than staff of this role.
+    """
+    token = credential(request)
+    key = identify(held.directory, access, token, held.clock.now())
+    if key.staff is None or key.staff.role is not role:
+        raise Forbidden
 
 
 async def respond(

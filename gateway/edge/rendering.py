@@ -110,16 +110,25 @@ def _headers(access_id: str | None, decision: Decision | None) -> dict[str, str]
 
 
 def answer(
-    body: object, *, access_id: str | None, decision: Decision | None = None
+    body: object,
+    *,
+    access_id: str | None,
+    decision: Decision | None = None,
+    status: int = 200,
 ) -> Response[bytes]:
     """A 200 of JSON; `body` is bytes of JSON, or what msgspec makes JSON of."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return Response(
         content,
-        status_code=200,
+        status_code=status,
         media_type="application/json",
         headers=_headers(access_id, decision),
     )
+
+
+def done(*, access_id: str | None) -> Response[bytes]:
+    """A 204: done, and nothing to say."""
+    return Response(b"", status_code=204, headers=_headers(access_id, None))
 
 
 def public(body: object) -> Response[bytes]:

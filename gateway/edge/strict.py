@@ -86,10 +86,15 @@ def check_members(
     faults.extend(
         Fault(pointer(parent, name), "no such member") for name in sorted(unknown)
     )
-    twice = members.twice if isinstance(members, _Members) else ()
-    faults.extend(
-        Fault(pointer(parent, name), "given more than once") for name in twice
-    )
+    check_once(members, faults, parent)
+
+
+def check_once(value: object, faults: list[Fault], at: str) -> None:
+    """Every member of an object within the body once; what else it is, others check."""
+    if isinstance(value, _Members):
+        faults.extend(
+            Fault(pointer(at, name), "given more than once") for name in value.twice
+        )
 
 
 def read_nik(value: object, faults: list[Fault], at: str = "/nik") -> str | None:
@@ -203,6 +208,15 @@ def read_number(
         return int(str(value))
     faults.append(Fault(at, f"want a number from {least} to {most}"))
     return None
+
+
+def read_id(value: object, faults: list[Fault], at: str) -> int:
+    """A number in a body that names something; 0, which names nothing, if it is none."""
+    # A bool is an int to Python, and true is no id.
+    if type(value) is int:
+        return value
+    faults.append(Fault(at, "want a number"))
+    return 0
 
 
 def query_members(

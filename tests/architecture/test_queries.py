@@ -128,6 +128,8 @@ RUN_BY = {
             "insert_key",
             "revoke_key",
             "revoke_staff",
+            "insert_change",
+            "changes_of",
         ],
     },
 }
