@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
-from gateway import audit_commands, changes, options, tables
+from gateway import audit_commands, changes, options, quota_commands, tables
 from gateway.changes import Change, Kept, Made, Pen
 from gateway.edge import strict
 from gateway.exits import NOTHING_SUCH, may_go, session, told
@@ -48,6 +48,7 @@ app.add_typer(agreement_app, name="agreement")
 app.add_typer(key_app, name="key")
 app.add_typer(staff_app, name="staff")
 app.add_typer(audit_commands.app, name="audit")
+app.add_typer(quota_commands.app, name="quota")
 
 
 @app.command()

@@ -50,17 +50,31 @@ def may_go() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def session(dsn: PostgresDsn, *, setting: str) -> AsyncIterator[Connection]:
-    """A connection for one command, which has `PATIENCE_SECONDS` to use it.
+async def session(
+    dsn: PostgresDsn,
+    *,
+    setting: str,
+    patience_seconds: float | None = PATIENCE_SECONDS,
+    statement_seconds: float = 0,
+) -> AsyncIterator[Connection]:
+    """A connection for one command.
+
+    Args:
+        dsn: where to.
+        setting: what names it.
+        patience_seconds: how long the command has to use it; None is as long as it takes.
+        statement_seconds: how long a statement may take; 0 is no bound. A command that
+            changes something takes 0: the server's own bound would end a COMMIT that
+            waits for a standby and report success.
 
     Raises:
         Unreachable: naming the setting, not what it says.
         Gone: it ended, or the patience did.
     """
     try:
-        # No statement timeout: the server's own would end a COMMIT that waits for a
-        # standby and report success.
-        connection = await connect(str(dsn), name="command", statement_seconds=0)
+        connection = await connect(
+            str(dsn), name="command", statement_seconds=statement_seconds
+        )
     except (*SERVER_GONE, asyncpg.PostgresError) as error:
         kind = type(error).__name__
         raise Unreachable(
@@ -68,7 +82,7 @@ async def session(dsn: PostgresDsn, *, setting: str) -> AsyncIterator[Connection
         ) from None
     try:
         with may_go():
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 yield connection
     finally:
         # Whatever was to be done is committed or will not be: no goodbye can hang.

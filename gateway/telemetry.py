@@ -67,6 +67,16 @@ BACKGROUND_FAILURES = Counter(
     "Background work that failed and restarted.",
     ["task"],
 )
+ADMISSIONS = Counter(
+    "gateway_admissions",
+    "Asks for admission: admitted, or refused by a policy (by several: under each).",
+    ["result"],
+)
+QUOTA_THRESHOLDS = Counter(
+    "gateway_quota_thresholds",
+    "Times that an institution's use reached this share of its quota.",
+    ["policy", "percent"],
+)
 FLOOD_ENTRIES = Counter(
     "gateway_flood_refusals", "Refusals entered together with their count.", ["reason"]
 )

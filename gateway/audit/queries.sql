@@ -350,6 +350,36 @@ JOIN unnest($4::bigint[]) AS waiting (batch) ON waiting.batch = e.batch
 WHERE e.at >= $2 AND e.at < $3 AND e.batch BETWEEN $5 AND $6
 GROUP BY 1;
 
+-- name: read_in_index_order
+-- Until the transaction ends, what an index has in order is not read whole and sorted: that is
+-- what the planner chooses for `admissions` where it takes a busy day for a few rows.
+SELECT set_config('enable_sort', 'off', true);
+
+-- name: admissions
+-- What did an institution ask that reached admission, between two eights of seconds and two
+-- instants: the first $6, and all of the last one's eight seconds? Answers and `done`, refusals
+-- for the quota, and a receipt's not-found. In the order of entries_of_an_institution.
+SELECT
+    (batch >> 34)::integer AS eighth, at,
+    (replay_of = '' AND outcome::integer <> 7 AND operation::integer NOT IN (3, 4))::integer AS units,
+    CASE subject_key WHEN 0 THEN subject_tail ELSE 1 END AS times
+FROM entries
+WHERE institution <> 0 AND institution = $1 AND (batch >> 34)::integer BETWEEN $2 AND $3
+    AND at >= $4 AND at < $5
+    AND (
+        outcome::integer IN (1, 2, 3, 4, 7)
+        OR (outcome::integer = 5 AND (reason::integer = 9 OR (reason::integer = 14 AND operation::integer = 4)))
+    )
+ORDER BY (batch >> 34)::integer
+FETCH FIRST $6 ROWS WITH TIES;
+
+-- name: units_charged
+-- How many units of quota did an institution keep, between two eights of seconds and two
+-- instants? Units are charged as entry.py says. By entries_of_an_institution.
+SELECT count(*) FROM entries
+WHERE institution <> 0 AND institution = $1 AND (batch >> 34)::integer BETWEEN $2 AND $3
+    AND at >= $4 AND at < $5 AND outcome::integer IN (1, 2, 3, 4) AND replay_of = '';
+
 -- name: purpose_names
 -- What are the purposes called? All of a few rows.
 SELECT number, name FROM purposes;

@@ -12,7 +12,13 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from gateway.clock import from_datetime
-from gateway.partners.agreement import Agreement, Grant, fields_of, operations_of
+from gateway.partners.agreement import (
+    Agreement,
+    Grant,
+    applicable,
+    fields_of,
+    operations_of,
+)
 from gateway.partners.terms import Network, require_id, require_key_id
 from gateway.postgres import Connection, queries
 from gateway.problems import NotFound
@@ -135,6 +141,31 @@ async def list_staff(
         )
         for row in _found(rows, only)
     ]
+
+
+async def limits_of(connection: Connection, institution: int) -> Limits | None:
+    """The limits an institution is held to now; None without any agreement.
+
+    Raises:
+        NotFound: there is no such institution.
+    """
+    await list_institutions(connection, only=institution)
+    rows = await connection.fetch(_SQL["limits_of_an_institution"], institution)
+    agreements = [
+        Agreement(
+            id=row["id"],
+            institution=row["institution"],
+            from_at=from_datetime(row["from_at"]),
+            to_at=from_datetime(row["to_at"]),
+            status=row["status"],
+            limits=Limits(row["rate"], row["burst"], row["day"], row["month"]),
+            grants={},
+        )
+        for row in rows
+    ]
+    now = from_datetime(rows[0]["now"]) if rows else 0
+    held_to = applicable(agreements, now)
+    return None if held_to is None else held_to.limits
 
 
 def read_agreement(row: asyncpg.Record) -> Agreement:

@@ -51,6 +51,13 @@ WHERE
 ORDER BY agreements.id
 LIMIT $4;
 
+-- name: limits_of_an_institution
+-- Which agreements has an institution, with their limits and without their grants, and what time
+-- is it there? The whole of a table with a row for each of them.
+SELECT id, institution, from_at, to_at, status, rate, burst, day, month, clock_timestamp() AS now
+FROM agreements
+WHERE institution = $1;
+
 -- name: keys
 -- Which keys and tokens changed after version $1, with all that identifies a caller? keys_changed.
 SELECT

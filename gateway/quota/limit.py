@@ -8,7 +8,6 @@ spans are integer microseconds, so that doubles in Lua and integers here agree e
 `admit.lua` does the same inside Redis; a state-machine test runs the two side by side.
 """
 
-from datetime import timedelta
 from typing import Final, NamedTuple
 
 from gateway.clock import JAKARTA_OFFSET, SECOND, from_datetime, to_datetime
@@ -17,6 +16,8 @@ from gateway.vocabulary import Limits
 MINUTE: Final = 60 * SECOND
 DAY: Final = 86_400 * SECOND
 REFUSALS_A_MINUTE: Final = 120
+# Shares of a day's or month's quota, in percent, whose use is told when it is reached.
+THRESHOLDS: Final = (80, 95, 100)
 POLICIES: Final = ("rate", "day", "month", "refusals")
 RATE, DAILY, MONTHLY, REFUSED = (1 << place for place in range(len(POLICIES)))
 # What a script answers as a sum of those bits, as words.
@@ -63,6 +64,16 @@ class Standing(NamedTuple):
     remaining: int
     resets_at: int
     resets_in: int
+
+
+class Crossing(NamedTuple):
+    """An admission by which `used` reached `percent` of the quota of one window."""
+
+    policy: str
+    percent: int
+    used: int
+    quota: int
+    resets_at: int
 
 
 class Decision(NamedTuple):
@@ -166,13 +177,22 @@ def day_end(now: int) -> int:
     return now - (now + JAKARTA_OFFSET) % DAY + DAY
 
 
-def month_end(now: int) -> int:
-    """The next 00:00 in Jakarta that begins a month."""
+def month_begin(now: int) -> int:
+    """The last 00:00 in Jakarta that began a month."""
     here = to_datetime(now + JAKARTA_OFFSET)
     begins = here.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return from_datetime(begins) - JAKARTA_OFFSET
+
+
+def month_end(now: int) -> int:
+    """The next 00:00 in Jakarta that begins a month."""
     # 32 days from the first lie in the next month, whatever its length.
-    following = (begins + timedelta(days=32)).replace(day=1)
-    return from_datetime(following) - JAKARTA_OFFSET
+    return month_begin(month_begin(now) + 32 * DAY)
+
+
+def arrival(tat: int, now: int, owed: int) -> int:
+    """The theoretical arrival time once `owed` more microseconds are to come back."""
+    return max(tat, now) + owed
 
 
 def turned(state: State, now: int) -> State:
@@ -207,8 +227,9 @@ def admit(
     step = interval(limits.rate)
     capacity = limits.burst * step
     state = turned(state, now)
-    state = state._replace(tat=min(state.tat, now + capacity))
-    tat = max(state.tat, now) + rate_cost * step
+    if state.tat > now + capacity:
+        state = state._replace(tat=now + capacity)
+    tat = arrival(state.tat, now, rate_cost * step)
     day_used = state.day_used + quota_cost
     month_used = state.month_used + quota_cost
     this_minute = refusals.ends == minute_end(now)
@@ -221,6 +242,32 @@ def admit(
     if not bits:
         state = State(tat, day_used, state.day_ends, month_used, state.month_ends)
     return Decision(now, limits, state, VIOLATIONS[bits], rate_cost, quota_cost)
+
+
+def crossed(decision: Decision) -> tuple[Crossing, ...]:
+    """The thresholds of day and month that this admission reached, lowest first.
+
+    The state says what is used after it, so what was used before it needs no memory:
+    of all calls of a window exactly one takes its use over a threshold, whichever worker
+    decides it. A unit that was given back and is spent again takes it over again; a
+    limit lowered under what is used passes its thresholds by no admission.
+    """
+    units, state, limits = decision.quota_cost, decision.state, decision.limits
+    near = THRESHOLDS[0]
+    if (
+        state.day_used * 100 < near * limits.day
+        and state.month_used * 100 < near * limits.month
+    ) or decision.violated:
+        return ()
+    return tuple(
+        Crossing(policy, percent, used, quota, ends)
+        for policy, used, quota, ends in (
+            ("day", state.day_used, limits.day, state.day_ends),
+            ("month", state.month_used, limits.month, state.month_ends),
+        )
+        for percent in THRESHOLDS
+        if (used - units) * 100 < percent * quota <= used * 100
+    )
 
 
 def give_back(state: State, decision: Decision, now: int) -> Decision:

@@ -17,6 +17,7 @@ from gateway import telemetry
 from gateway.clock import ServerClock
 from gateway.gathering import Gatherer, Unanswered
 from gateway.problems import ReducedCapacity
+from gateway.quota import notices
 from gateway.quota.limit import (
     REFUSALS_A_MINUTE,
     VIOLATIONS,
@@ -135,7 +136,9 @@ class Limiter:
         state, policies = State(*fields), VIOLATIONS[violated]
         if policies:
             self.tally.add(institution, state.day_ends, policies)
-        return Decision(at, limits, state, policies, rate_cost, quota_cost)
+        decision = Decision(at, limits, state, policies, rate_cost, quota_cost)
+        notices.tell(institution, decision)
+        return decision
 
     async def give_back(self, institution: int, decision: Decision) -> Decision | None:
         """Returns what an admitted call spent, once, and tells the new standing.

@@ -129,5 +129,6 @@ async def test_metrics_name_no_institution_and_no_person(service: Service) -> No
         for name in sample.labels
     }
     bounded = {"operation", "outcome", "reason", "stage", "task", "dependency", "le"}
+    bounded |= {"result", "policy", "percent"}
     assert labels <= bounded
     assert caller.key_id not in text

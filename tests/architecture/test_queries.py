@@ -65,6 +65,9 @@ RUN_BY = {
             "count_rollups",
             "count_span",
             "count_batches",
+            "read_in_index_order",
+            "admissions",
+            "units_charged",
             "purpose_names",
             "archived_days",
             "archived_days_of_leaves",
@@ -110,6 +113,7 @@ RUN_BY = {
             "agreements",
             "keys",
         ],
+        "auditor": ["institutions", "limits_of_an_institution"],
         "admin": [
             "purposes",
             "institutions",

@@ -92,6 +92,19 @@ async def test_a_day_limit_holds_exactly_over_concurrent_limiters(
     assert {d.violated for d in decisions if not d.admitted} == {("day",)}
 
 
+async def test_each_share_of_a_quota_is_told_once_over_concurrent_limiters(
+    redis: Redis, valkey: ValkeyServer
+) -> None:
+    other = open_redis(valkey.url)
+    with capture_logs() as logs:
+        async with limiter_of(redis) as one, limiter_of(other) as two:
+            await asyncio.gather(admit_together(one, 500), admit_together(two, 500))
+    await other.aclose()
+    told = [(line["policy"], line["percent"], line["used"]) for line in logs]
+    assert sorted(told) == [("day", 80, 80), ("day", 95, 95), ("day", 100, 100)]
+    assert {line["institution"] for line in logs} == {INSTITUTION}
+
+
 async def test_asks_of_one_flush_are_decided_one_after_the_other(redis: Redis) -> None:
     async with limiter_of(redis) as limiter:
         decisions = await admit_together(limiter, 7, SLOW)

@@ -297,7 +297,7 @@ steps = st.tuples(
 
 @given(st.one_of(instants, near_edges), st.lists(steps, min_size=1, max_size=40))
 @example(jakarta("2028-02-29") - 1, [(0, 1, 60, Limits(1, 1, 60, 60))] * 2)
-def test_retry_after_is_true(
+def test_after_exactly_retry_after_and_no_sooner_the_same_ask_is_admitted(
     now: int, history: list[tuple[int, int, int, Limits]]
 ) -> None:
     state, refusals = IDLE, UNREFUSED
@@ -316,6 +316,28 @@ def test_retry_after_is_true(
         else:
             assert decision.retry_after > 0
             assert admit(state, allowed, then, refusals=refusals, **costs).admitted
+            sooner = then - SECOND
+            refused = admit(state, allowed, sooner, refusals=refusals, **costs)
+            assert not refused.admitted
+
+
+@given(st.one_of(instants, near_edges), st.lists(steps, min_size=1, max_size=20))
+def test_a_cost_that_can_never_fit_is_refused_whenever_it_is_told_to_come_back(
+    now: int, history: list[tuple[int, int, int, Limits]]
+) -> None:
+    state = IDLE
+    for wait, more, other_cost, allowed in history:
+        now += wait
+        for rate, quota in (
+            (allowed.burst + 1 + more, other_cost),
+            (1, min(allowed.day, allowed.month) + 1 + more),
+        ):
+            refused = admit(state, allowed, now, rate_cost=rate, quota_cost=quota)
+            assert refused.retry_after > 0
+            state, then = refused.state, now + refused.retry_after * SECOND
+            again = admit(state, allowed, then, rate_cost=rate, quota_cost=quota)
+            assert not again.admitted
+        state = admit(state, allowed, now, quota_cost=other_cost).state
 
 
 @given(limits, near_edges, st.lists(st.integers(0, 2 * SECOND), max_size=200))

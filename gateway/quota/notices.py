@@ -1,0 +1,36 @@
+"""What is told of admissions: how many there were, and quotas that are nearly used."""
+
+from typing import Final
+
+import structlog
+
+from gateway import telemetry
+from gateway.clock import to_text
+from gateway.quota.limit import POLICIES, Decision, crossed
+
+log = structlog.get_logger()
+
+# Bound once: to find a label's counter costs as much as to count.
+_ADMITTED: Final = telemetry.ADMISSIONS.labels("admitted")
+_REFUSED: Final = {policy: telemetry.ADMISSIONS.labels(policy) for policy in POLICIES}
+
+
+def tell(institution: int, decision: Decision) -> None:
+    """Counts a decision; a line in the log for each threshold of a quota it reached."""
+    if decision.violated:
+        for policy in decision.violated:
+            _REFUSED[policy].inc()
+        return
+    _ADMITTED.inc()
+    for crossing in crossed(decision):
+        told = (crossing.policy, str(crossing.percent))
+        telemetry.QUOTA_THRESHOLDS.labels(*told).inc()
+        log.warning(
+            "quota_nearly_used",
+            institution=institution,
+            policy=crossing.policy,
+            percent=crossing.percent,
+            used=crossing.used,
+            quota=crossing.quota,
+            resets_at=to_text(crossing.resets_at),
+        )
