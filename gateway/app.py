@@ -13,7 +13,9 @@ from litestar.exceptions import HTTPException
 from gateway import telemetry
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.checkpoint import note_keys
+from gateway.audit.claims import Claims
 from gateway.audit.export import Exports
+from gateway.audit.idempotency import Attempts
 from gateway.audit.inspection import Cursors, Inspection
 from gateway.audit.journal import CONNECT_SECONDS, Journal
 from gateway.audit.own_entries import OwnEntries
@@ -164,6 +166,10 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         subjects=worker.subjects,
         own_entries=OwnEntries(worker.receipts),
         sealed=SealedLog(worker.auditor),
+        attempts=Attempts(worker.peppers),
+        claims=Claims(
+            worker.hot("claims", connect_seconds=CONNECT_SECONDS), tasks=tasks
+        ),
         clock=worker.clock,
     )
     return _services(worker, held)

@@ -243,7 +243,8 @@ def _concerns_its_entries(error: BaseException) -> bool:
 class Recording:
     """The audit policy of a call, in one place.
 
-    Every way out leaves exactly one entry: answered, refused, failed, cancelled.
+    Every way out leaves exactly one entry: answered, refused, failed, cancelled; save
+    where the log is not available, and nothing is released.
     """
 
     def __init__(self, journal: Journal, access: Access) -> None:
@@ -261,6 +262,10 @@ class Recording:
         trace: TracebackType | None,
     ) -> None:
         access = self._access
+        if isinstance(error, AuditUnavailable):
+            # The log's server was asked and did not answer: asking it once more would
+            # take longer than the second in which that is to be told.
+            return
         if isinstance(error, Problem):
             access.outcome, access.reason = error.outcome, error.reason
         elif error is not None:

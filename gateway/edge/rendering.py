@@ -9,7 +9,10 @@ import msgspec
 from litestar import Response
 
 from gateway.problems import (
+    IdempotencyConflict,
     InvalidRequest,
+    KeyInProgress,
+    KeyReused,
     MethodNotAllowed,
     NotGranted,
     Problem,
@@ -48,6 +51,9 @@ STATUS: Final = {
     Reason.PAYLOAD_TOO_LARGE: 413,
     Reason.INTERNAL_ERROR: 500,
 }
+
+# A reason has one status, but for a key that came with another body.
+_KEY_REUSED: Final = 422
 
 TITLE: Final = {
     Reason.UNAUTHENTICATED: "A valid key is needed",
@@ -138,18 +144,21 @@ def problem(
 ) -> Response[bytes]:
     """The problem document, with `access_id` where there is an entry."""
     reason = error.reason
+    status = _KEY_REUSED if isinstance(error, KeyReused) else STATUS[reason]
     headers = _headers(access_id, decision)
     document: dict[str, object] = {
         "type": problem_type(reason),
         "title": TITLE[reason],
-        "status": STATUS[reason],
+        "status": status,
     }
     _add_details(error, document, headers)
+    if isinstance(error, KeyInProgress | QuotaExceeded):
+        headers["Retry-After"] = str(error.retry_after)
     if access_id is not None:
         document["access_id"] = access_id
     return Response(
         msgspec.json.encode(document),
-        status_code=STATUS[reason],
+        status_code=status,
         media_type="application/problem+json",
         headers=headers,
     )
@@ -167,9 +176,10 @@ def _add_details(
             document["detail"] = f"outside the grant: {what}"
             if fields:
                 document["fields"] = fields
-        case QuotaExceeded(violated=violated, retry_after=retry_after):
+        case IdempotencyConflict():
+            document["detail"] = str(error)
+        case QuotaExceeded(violated=violated):
             document["violated-policies"] = violated
-            headers["Retry-After"] = str(retry_after)
         case MethodNotAllowed(allowed=allowed):
             headers["Allow"] = ", ".join(allowed)
         case _:

@@ -13,7 +13,16 @@ pytestmark = pytest.mark.integration
 # Who runs which query. A new query is written here, or the first test fails.
 RUN_BY = {
     "gateway.audit": {
-        "hot": ["draw_worker_number", "append", "create_partitions", "sealing_lag"],
+        "hot": [
+            "draw_worker_number",
+            "append",
+            "append_remembering",
+            "claim_keys",
+            "recall_keys",
+            "release_claims",
+            "create_partitions",
+            "sealing_lag",
+        ],
         "admin": ["draw_worker_number", "append"],
         "owner": ["untidied", "btrees_of"],
         "receipts": ["act_for_institution", "entry_at"],
@@ -54,6 +63,7 @@ RUN_BY = {
             "sealed_from",
             "roll_up",
             "rolled_up_to",
+            "forget_keys",
         ],
     },
     "gateway.registry": {"registry": ["find_residents", "answers"]},
