@@ -86,12 +86,17 @@ class Claims:
             return
 
     async def _flush(self, asks: list[Attempt | Claim]) -> list[Judged]:
-        released = [ask for ask in asks if isinstance(ask, Claim)]
+        given_up = [
+            (ask.attempt.institution, digests.key, ask.until)
+            for ask in asks
+            if isinstance(ask, Claim)
+            for digests in ask.attempt.digests
+        ]
         attempts = [ask for ask in asks if isinstance(ask, Attempt)]
         try:
             with telemetry.FLUSH_SECONDS.labels("claims").time():
                 async with self._link.connection() as connection:
-                    await _release(connection, released)
+                    await _give_up(connection, given_up)
                     judged = iter(await _claim(connection, attempts))
         except BaseException as error:
             telemetry.FLUSH_FAILURES.labels("claims").inc()
@@ -101,12 +106,9 @@ class Claims:
         return [ask if isinstance(ask, Claim) else next(judged) for ask in asks]
 
 
-async def _release(connection: Connection, claims: list[Claim]) -> None:
-    held = [
-        (attempt.institution, digests.key, until)
-        for attempt, until in claims
-        for digests in attempt.digests
-    ]
+async def _give_up(
+    connection: Connection, held: Sequence[tuple[int, bytes, datetime]]
+) -> None:
     if held:
         await connection.execute(SQL["release_claims"], *zip(*held, strict=True))
 
@@ -130,15 +132,19 @@ async def _claim(connection: Connection, attempts: list[Attempt]) -> list[Judged
     known: dict[Name, list[asyncpg.Record]] = {}
     for row in rows:
         known.setdefault((row["institution"], row["key_digest"]), []).append(row)
-    return [_judge(attempt, _take(won, attempt), known) for attempt in attempts]
+    judged = [_judge(attempt, _take(won, attempt), known) for attempt in attempts]
+    # Won under one pepper, while a worker that knows no other is at it under another.
+    await _give_up(connection, [(*name, until) for name, until in won.items()])
+    return judged
 
 
 def _take(won: dict[Name, datetime], attempt: Attempt) -> datetime | None:
     """Until when the attempt has its claim, if it has; of those alike, the first has."""
-    untils = [
-        won.pop((attempt.institution, digests.key), None) for digests in attempt.digests
-    ]
-    return None if None in untils else untils[0]
+    names = [(attempt.institution, digests.key) for digests in attempt.digests]
+    if not won.keys() >= set(names):
+        return None
+    until, *_ = [won.pop(name) for name in names]
+    return until
 
 
 def _judge(attempt: Attempt, until: datetime | None, known: Known) -> Judged:
