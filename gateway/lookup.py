@@ -2,10 +2,9 @@
 
     identify  →  permit  →  claim  →  admit  →  find  →  record  →  answer
 
-The first check that fails answers. Only admission spends limits. To claim is for
-calls with an idempotency key alone. Nothing is
-released before the access's entry is durable: `_accounted` sees to it on every way
-out. There is no HTTP, SQL or Redis here.
+The first check that fails answers. Only admission spends limits. Only calls with an
+idempotency key are claimed. Nothing is released before the access's entry is durable:
+`_accounted` sees to it on every way out. There is no HTTP, SQL or Redis here.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -50,7 +50,7 @@ async def append(
         for known in entry.attempt.digests
     ]
     await connection.execute(
-        # Two, so that nobody pays for what hardly anybody uses.
+        # Two, so that a flush without idempotency keys pays nothing for them.
         SQL["append_remembering" if remembered else "append"],
         batch,
         len(entries),

@@ -1,6 +1,7 @@
 """The OpenAPI document says what the application does, and is well formed."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from gateway.audit.inspection import MOST_A_PAGE
 from gateway.audit.sealed import MOST_LEAVES, Receipt
 from gateway.audit.summary import By
 from gateway.audit.tree import Head
-from gateway.edge import auditing, exports, questions, summaries
+from gateway.edge import auditing, exports, questions, strict, summaries
 from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
 from gateway.lookup import Question
+from gateway.problems import Fault
 from gateway.settings import ServeSettings
 from gateway.vocabulary import RESIDENT_FIELDS, Actor, Operation, Outcome, Reason
 
@@ -202,6 +204,21 @@ def test_its_bounds_are_those_of_the_auditors_routes() -> None:
         auditing.DEFAULT_PAGE,
         MOST_A_PAGE,
     )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "k", "~" * 64, "~" * 65, "two words", '"k"', '"', '""', '"k', 'k"'),
+        *(r'"a\"b"', r'"a\b"', r"a\b", f'"{"k" * 64}"', f'"{"k" * 65}"', "é", "k\n"),
+    ],
+)
+def test_the_idempotency_keys_it_allows_are_those_that_are_read(key: str) -> None:
+    schema = COMPONENTS["parameters"]["IdempotencyKey"]["schema"]
+    faults: list[Fault] = []
+    strict.read_idempotency_key([key], faults)
+    allowed = re.fullmatch(schema["pattern"].strip("^$"), key)
+    assert bool(allowed) == (not faults)
 
 
 def test_its_choices_are_those_of_the_export_and_the_summary() -> None:
