@@ -15,8 +15,10 @@ from gateway import telemetry
 from gateway.audit.archived import Archive
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.checkpoint import note_keys
+from gateway.audit.claims import Claims
 from gateway.audit.condition import Conditions
 from gateway.audit.export import Exports
+from gateway.audit.idempotency import Attempts
 from gateway.audit.inspection import Cursors
 from gateway.audit.journal import CONNECT_SECONDS, Journal
 from gateway.audit.own_entries import OwnEntries
@@ -209,6 +211,10 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         subjects=worker.subjects,
         own_entries=OwnEntries(worker.receipts, worker.auditor, worker.archive),
         sealed=SealedLog(worker.auditor),
+        attempts=Attempts(worker.peppers),
+        claims=Claims(
+            worker.hot("claims", connect_seconds=CONNECT_SECONDS), tasks=tasks
+        ),
         clock=worker.clock,
     )
     return _services(worker, held, worker.keeper(tasks))

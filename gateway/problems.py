@@ -6,6 +6,7 @@
     │   ├── AgreementInactive  NotGranted  InvalidRequest
     │   ├── UnsupportedMediaType  PayloadTooLarge  MethodNotAllowed
     │   ├── QuotaExceeded  NotFound  EntriesExpired
+    │   ├── IdempotencyConflict: KeyReused  KeyInProgress
     ├── ResidentNotFound            the registry was asked and has nobody; charged
     └── Failure                     we could not; outcome "failed"
         ├── ReducedCapacity  RegistryUnavailable  AuditUnavailable
@@ -92,8 +93,9 @@ class NotGranted(Refusal):
 class Fault:
     """One thing wrong with a request.
 
-    `pointer` is an RFC 6901 JSON pointer into the body, or `?name` for a query
-    parameter; `detail` says what is wanted and never repeats what was sent.
+    `pointer` is an RFC 6901 JSON pointer into the body, `?name` for a query parameter,
+    or `/headers/name`, as no body has such a member; `detail` says what is wanted and
+    never repeats what was sent.
     """
 
     pointer: str
@@ -142,6 +144,27 @@ class EntriesExpired(Refusal):
     """What is asked for needs entries that are kept no longer. The text says of which days."""
 
     reason = Reason.ENTRIES_EXPIRED
+
+
+class IdempotencyConflict(Refusal):
+    """The idempotency key is not this question's to use now."""
+
+    reason = Reason.IDEMPOTENCY_CONFLICT
+
+
+class KeyReused(IdempotencyConflict):
+    """It came with another body before."""
+
+    def __init__(self) -> None:
+        super().__init__("the key came with another body")
+
+
+class KeyInProgress(IdempotencyConflict):
+    """The same question is being answered, for `retry_after` more seconds at most."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the key is in progress")
+        self.retry_after = retry_after
 
 
 class QuotaExceeded(Refusal):

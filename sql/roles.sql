@@ -83,6 +83,12 @@ BEGIN
 END
 $$;
 
+-- Idempotency keys. What answered one is added and read; who is at one comes and goes.
+GRANT SELECT, INSERT ON idempotency_answers TO gateway_hot;
+GRANT SELECT, INSERT, DELETE ON idempotency_claims TO gateway_hot;
+GRANT UPDATE (body_digest, until) ON idempotency_claims TO gateway_hot;
+GRANT EXECUTE ON FUNCTION forget_idempotency_keys TO gateway_sealer;
+
 -- Rollups are a cache of the log, counted again at will: they alone are updated.
 GRANT SELECT, INSERT ON rollups TO gateway_sealer;
 GRANT UPDATE (entries, charged) ON rollups TO gateway_sealer;

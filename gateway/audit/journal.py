@@ -243,8 +243,9 @@ def _concerns_its_entries(error: BaseException) -> bool:
 class Recording:
     """The audit policy of a call, in one place.
 
-    Every way out leaves exactly one entry: answered, refused, failed, cancelled. A
-    change that is durable has its own (gateway/changes.py), and none is added.
+    Every way out leaves exactly one entry: answered, refused, failed, cancelled; save
+    where the log is not available, and nothing is released. A change that is durable
+    has its own (gateway/changes.py), and none is added.
     """
 
     def __init__(self, journal: Journal, access: Access) -> None:
@@ -263,7 +264,9 @@ class Recording:
     ) -> None:
         access = self._access
         if access.access_id is not None or isinstance(error, AuditUnavailable):
-            # A change entered itself, or could not: its entry is in its transaction.
+            # A change entered itself, or could not: its entry is in its transaction. And
+            # a log that was asked and did not answer is not asked once more: that would
+            # take longer than the second in which it is to be told.
             return
         if isinstance(error, Problem):
             access.outcome, access.reason = error.outcome, error.reason

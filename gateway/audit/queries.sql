@@ -19,6 +19,65 @@ SELECT $1, * FROM unnest(
     $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
 );
 
+-- name: append_remembering
+-- The same, and which idempotency keys these entries answered: both, or neither.
+WITH batch AS (
+    INSERT INTO batches (batch, entries, digest, digest_key)
+    VALUES ($1, $2, $3, $4)
+), remembered AS (
+    INSERT INTO idempotency_answers (batch, position, institution, key_digest, body_digest)
+    SELECT $1, * FROM unnest($22::smallint[], $23::integer[], $24::bytea[], $25::bytea[])
+)
+INSERT INTO entries (
+    batch, position, at, actor, outcome, address, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
+)
+SELECT $1, * FROM unnest(
+    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::inet[], $10::"char"[],
+    $11::integer[], $12::integer[], $13::smallint[], $14::integer[], $15::bigint[], $16::bigint[],
+    $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
+);
+
+-- name: claim_keys
+-- Which of these idempotency keys is nobody at? Takes those for ten seconds. By the primary
+-- key; in its order, so that those who claim the same keys never wait for each other in a ring.
+INSERT INTO idempotency_claims AS held (institution, key_digest, body_digest, until)
+SELECT institution, key_digest, body_digest, statement_timestamp() + interval '10 seconds'
+FROM unnest($1::integer[], $2::bytea[], $3::bytea[]) AS asked (institution, key_digest, body_digest)
+ORDER BY institution, key_digest
+ON CONFLICT (institution, key_digest) DO UPDATE SET body_digest = excluded.body_digest, until = excluded.until
+WHERE held.until <= statement_timestamp()
+RETURNING institution, key_digest, until;
+
+-- name: recall_keys
+-- Which entries of the last 24 hours answered these idempotency keys, and who is at them, for
+-- how many seconds yet? By the primary keys.
+SELECT institution, key_digest, a.body_digest, a.batch, a.position, NULL::integer AS seconds
+FROM unnest($1::integer[], $2::bytea[]) AS asked (institution, key_digest)
+JOIN idempotency_answers AS a USING (institution, key_digest)
+WHERE a.batch >= ((extract(epoch FROM statement_timestamp()) * 1000)::bigint - 24 * 3600 * 1000) << 21
+UNION ALL
+SELECT
+    institution, key_digest, c.body_digest, NULL, NULL,
+    greatest(1, ceil(extract(epoch FROM c.until - statement_timestamp())))::integer
+FROM unnest($1::integer[], $2::bytea[]) AS asked (institution, key_digest)
+JOIN idempotency_claims AS c USING (institution, key_digest);
+
+-- name: release_claims
+-- Gives up these claims, unless they ran out and are others' by now. By the primary key, in
+-- its order (see claim_keys).
+DELETE FROM idempotency_claims WHERE ctid = ANY (ARRAY(
+    SELECT c.ctid
+    FROM unnest($1::integer[], $2::bytea[], $3::timestamptz[]) AS given (institution, key_digest, until)
+    JOIN idempotency_claims AS c USING (institution, key_digest, until)
+    ORDER BY institution, key_digest
+    FOR UPDATE OF c
+));
+
+-- name: forget_keys
+-- How many idempotency keys, at most $1 of each kind, were due to be forgotten, and now are?
+SELECT forget_idempotency_keys($1);
+
 -- name: create_partitions
 -- Are there partitions for the days ahead? Makes those that are missing.
 SELECT create_partitions(7);

@@ -96,12 +96,17 @@ def begin(request: HttpRequest, operation: Operation) -> Access:
     return Access(operation, parse_address(client[0]) if client else None)
 
 
+def header_values(request: HttpRequest, name: bytes) -> list[str]:
+    """The values of every header of this name, which is in small letters."""
+    return [v.decode("latin-1") for n, v in request.scope["headers"] if n == name]
+
+
 def credential(request: HttpRequest) -> str | None:
     """The text after `Bearer`, if there is exactly one such header (RFC 6750 §2.1)."""
-    values = [v for name, v in request.scope["headers"] if name == b"authorization"]
+    values = header_values(request, b"authorization")
     if len(values) != 1:
         return None
-    scheme, _, text = values[0].decode("latin-1").partition(" ")
+    scheme, _, text = values[0].partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
 

@@ -48,8 +48,10 @@ EXPLANATION: Final = {
         "Nobody has this NIK. The call is charged all the same.",
     ),
     Reason.IDEMPOTENCY_CONFLICT: (
-        "Idempotency-Key ini sudah dipakai untuk isi lain, atau masih diproses.",
-        "This Idempotency-Key was used with another body, or is still in progress.",
+        "Idempotency-Key ini masih diproses (409): tunggu selama Retry-After. Atau sudah "
+        "dipakai untuk isi lain dalam 24 jam terakhir (422): pakai kunci baru.",
+        "This Idempotency-Key is still in progress (409): wait for Retry-After. Or it was "
+        "used with another body within the last 24 hours (422): take a new one.",
     ),
     Reason.QUOTA_EXCEEDED: (
         "Batas laju atau kuota habis. Tunggu selama Retry-After; anggota "

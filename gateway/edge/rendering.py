@@ -11,7 +11,10 @@ from litestar import Response
 from gateway.problems import (
     ArchiveUnavailable,
     EntriesExpired,
+    IdempotencyConflict,
     InvalidRequest,
+    KeyInProgress,
+    KeyReused,
     MethodNotAllowed,
     NotGranted,
     Problem,
@@ -52,6 +55,9 @@ STATUS: Final = {
     Reason.ARCHIVE_UNAVAILABLE: 503,
     Reason.ENTRIES_EXPIRED: 410,
 }
+
+# A reason has one status, but for a key that came with another body.
+_KEY_REUSED: Final = 422
 
 TITLE: Final = {
     Reason.UNAUTHENTICATED: "A valid key is needed",
@@ -153,18 +159,21 @@ def problem(
 ) -> Response[bytes]:
     """The problem document, with `access_id` where there is an entry."""
     reason = error.reason
+    status = _KEY_REUSED if isinstance(error, KeyReused) else STATUS[reason]
     headers = _headers(access_id, decision)
     document: dict[str, object] = {
         "type": problem_type(reason),
         "title": TITLE[reason],
-        "status": STATUS[reason],
+        "status": status,
     }
     _add_details(error, document, headers)
+    if isinstance(error, KeyInProgress | QuotaExceeded):
+        headers["Retry-After"] = str(error.retry_after)
     if access_id is not None:
         document["access_id"] = access_id
     return Response(
         msgspec.json.encode(document),
-        status_code=STATUS[reason],
+        status_code=status,
         media_type="application/problem+json",
         headers=headers,
     )
@@ -182,11 +191,10 @@ def _add_details(
             document["detail"] = f"outside the grant: {what}"
             if fields:
                 document["fields"] = fields
-        case QuotaExceeded(violated=violated, retry_after=retry_after):
-            document["violated-policies"] = violated
-            headers["Retry-After"] = str(retry_after)
-        case ArchiveUnavailable() | EntriesExpired():
+        case IdempotencyConflict() | ArchiveUnavailable() | EntriesExpired():
             document["detail"] = str(error)
+        case QuotaExceeded(violated=violated):
+            document["violated-policies"] = violated
         case MethodNotAllowed(allowed=allowed):
             headers["Allow"] = ", ".join(allowed)
         case _:

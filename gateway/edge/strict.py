@@ -24,6 +24,8 @@ _INSTANT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:[0-5]\d)"
 )
 _ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_BARE_KEY: Final = re.compile(r"[!#-~][!-~]{0,63}")
+_QUOTED_KEY: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\]){1,64})"')
 _FIELD_NAMES: Final = frozenset(RESIDENT_FIELDS)
 
 
@@ -217,6 +219,24 @@ def read_id(value: object, faults: list[Fault], at: str) -> int:
         return value
     faults.append(Fault(at, "want a number"))
     return 0
+
+
+def read_idempotency_key(values: list[str], faults: list[Fault]) -> str | None:
+    """The key of the header's values, if it came: it may stand bare or in quotes.
+
+    In quotes it is a string of RFC 9651 §3.3.3, as draft-ietf-httpapi-idempotency-key-header
+    wants it, and the same key as without them.
+    """
+    if not values:
+        return None
+    text = values[0].strip(" \t") if len(values) == 1 else ""
+    if _BARE_KEY.fullmatch(text):
+        return text
+    if quoted := _QUOTED_KEY.fullmatch(text):
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    wanted = "want one key of 1 to 64 visible ASCII characters"
+    faults.append(Fault("/headers/idempotency-key", wanted))
+    return None
 
 
 def query_members(

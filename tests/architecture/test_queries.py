@@ -16,6 +16,10 @@ RUN_BY = {
         "hot": [
             "draw_worker_number",
             "append",
+            "append_remembering",
+            "claim_keys",
+            "recall_keys",
+            "release_claims",
             "create_partitions",
             "sealing_lag",
             "partitions",
@@ -101,6 +105,7 @@ RUN_BY = {
             "sealed_from",
             "roll_up",
             "rolled_up_to",
+            "forget_keys",
         ],
     },
     "gateway.registry": {"registry": ["find_residents", "answers"]},

@@ -1,6 +1,7 @@
 """The OpenAPI document says what the application does, and is well formed."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,14 @@ from gateway.edge import (
     listings,
     operations,
     questions,
+    strict,
     summaries,
 )
 from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
 from gateway.lookup import Question
 from gateway.partners import terms
+from gateway.problems import Fault
 from gateway.quota.overview import Order
 from gateway.settings import ServeSettings
 from gateway.vocabulary import RESIDENT_FIELDS, Actor, Operation, Outcome, Reason
@@ -221,14 +224,6 @@ def test_its_bounds_are_those_of_the_auditors_routes() -> None:
     )
 
 
-def test_no_member_of_the_document_is_given_twice() -> None:
-    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        assert len(dict(pairs)) == len(pairs), [name for name, _ in pairs]
-        return dict(pairs)
-
-    json.loads(DOCUMENT, object_pairs_hook=once)
-
-
 def test_its_bounds_are_those_of_ops_and_of_the_log() -> None:
     parameters = COMPONENTS["parameters"]
     most = parameters["MostInstitutions"]["schema"]
@@ -279,6 +274,21 @@ def test_its_bounds_are_those_of_the_admins_routes() -> None:
     assert schemas["Name"]["maxLength"] == terms.LONGEST_NAME
     page = COMPONENTS["parameters"]["PageLimit"]["schema"]
     assert (page["default"], page["maximum"]) == (auditing.DEFAULT_PAGE, MOST_A_PAGE)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "k", "~" * 64, "~" * 65, "two words", '"k"', '"', '""', '"k', 'k"'),
+        *(r'"a\"b"', r'"a\b"', r"a\b", f'"{"k" * 64}"', f'"{"k" * 65}"', "é", "k\n"),
+    ],
+)
+def test_the_idempotency_keys_it_allows_are_those_that_are_read(key: str) -> None:
+    schema = COMPONENTS["parameters"]["IdempotencyKey"]["schema"]
+    faults: list[Fault] = []
+    strict.read_idempotency_key([key], faults)
+    allowed = re.fullmatch(schema["pattern"].strip("^$"), key)
+    assert bool(allowed) == (not faults)
 
 
 def test_its_choices_are_those_of_the_export_and_the_summary() -> None:
