@@ -13,7 +13,7 @@ import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import asyncpg
 import typer
@@ -30,6 +30,7 @@ from gateway.audit.batch import BatchDigests
 from gateway.audit.days import in_words
 from gateway.audit.deeds import Deed, do
 from gateway.audit.partitions import DayStanding
+from gateway.audit.tidying import tidy
 from gateway.audit.tree import SQL
 from gateway.audit_commands.telling import AsJson, Told, end, progress, sentences
 from gateway.edge import strict
@@ -55,30 +56,48 @@ Before = Annotated[
 
 
 def partitions(*, as_json: AsJson = False) -> None:
-    """Make the partitions that are missing; list the days of the log.
+    """Make the partitions that are missing, tidy days that are over, list all days.
 
     Entries that no partition took are moved where they belong first: writers wait while
-    what came during the move is copied. Sizes are of partitions with their indexes, or of
-    an archived day's file; counts are estimates until a day is archived.
+    what came during the move is copied. Days that are over get full indexes and frozen
+    rows; nobody waits for that. Sizes are of partitions with their indexes, or of an
+    archived day's file; counts are estimates until a day is archived.
     """
 
-    async def run() -> tuple[int, list[DayStanding], int]:
+    async def run() -> _Kept:
         settings = read_settings(OwnerSettings)
         async with _owner(settings.owner_dsn) as owner:
             moved = await partitioning.repair(owner)
-            days = await partitioning.standings(owner)
-            return moved, days, await owner.fetchval(SQL["default_rows"])
+            tidied: list[str] = []
+            # Not beside one who takes partitions away: the next run tidies the rest.
+            if await owner.fetchval(SQL["try_to_be_the_archiver"]):
+                tidied = [partition async for partition in tidy(owner)]
+            left = await owner.fetchval(SQL["default_rows"])
+            return _Kept(moved, tidied, await partitioning.standings(owner), left)
 
     with sentences():
-        moved, days, left = asyncio.run(run())
+        kept = asyncio.run(run())
+    _tell_kept(kept, as_json=as_json)
+
+
+class _Kept(NamedTuple):
+    moved: int
+    tidied: list[str]
+    days: list[DayStanding]
+    default_rows: int
+
+
+def _tell_kept(kept: _Kept, *, as_json: bool) -> None:
     if as_json:
-        listed = [_described(day) for day in days]
-        typer.echo(json.dumps({"days": listed, "default_rows": left, "moved": moved}))
+        listed = [_described(day) for day in kept.days]
+        typer.echo(json.dumps({**kept._asdict(), "days": listed}))
     else:
-        _show(days)
-    if moved:
-        typer.echo(f"{moved} rows were moved from the defaults.", err=True)
-    if left:
+        _show(kept.days)
+    if kept.moved:
+        typer.echo(f"{kept.moved} rows were moved from the defaults.", err=True)
+    if kept.tidied:
+        typer.echo(f"{len(kept.tidied)} partitions were tidied.", err=True)
+    if left := kept.default_rows:
         end(
             1,
             f"{left} rows lie in the default partitions and cannot be moved: their days "

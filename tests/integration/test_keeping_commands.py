@@ -74,6 +74,9 @@ async def test_the_life_of_a_day_on_the_command_line(
     assert states[str(day)] == ("archived", True)
     assert states[str(after)] == ("closed", False)
     assert listed["default_rows"] == listed["moved"] == 0
+    assert f"entries_{after:%Y%m%d}" in listed["tidied"]
+    again = json.loads((await run(log, "partitions", "--json")).stdout)
+    assert again["tidied"] == []
 
     assert (await run(log, "release", number, *WHY)).exit_code == 0
     assert (await run(log, "release", number, *WHY)).exit_code == 1
