@@ -185,7 +185,8 @@ async def check_heads(
     await connection.close()
     assert heads.notes - kept == set(), "a head that was shown is gone"
     found = [*check_history(lines, [*kept], await log_keys(service))]
-    assert len({head.size for head in found}) == len(found) > 20
+    # One after each kill at least: that was waited for.
+    assert len({head.size for head in found}) == len(found) > 5
     pairs = [*pairwise(found)]
     pairs += [sample(found, chance) for _ in range(PAIRS)]
     async with pool(
