@@ -12,22 +12,29 @@ from litestar.exceptions import HTTPException
 from redis.exceptions import RedisError
 
 from gateway import telemetry
+from gateway.audit.archived import Archive
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.checkpoint import note_keys
+from gateway.audit.claims import Claims
 from gateway.audit.condition import Conditions
 from gateway.audit.export import Exports
-from gateway.audit.inspection import Cursors, Inspection
+from gateway.audit.idempotency import Attempts
+from gateway.audit.inspection import Cursors
 from gateway.audit.journal import CONNECT_SECONDS, Journal
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
 from gateway.audit.summary import Summaries
+from gateway.audit.whole_log import WholeLog
+from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import (
+    administration,
     auditing,
     explanations,
     exports,
     health,
+    listings,
     lookups,
     openapi,
     operations,
@@ -59,7 +66,7 @@ PARTITION_SECONDS = 3600.0
 _NO_ROUTE = {404: NotFound, 405: MethodNotAllowed}
 
 
-# Every audited route, with what it asks and the one method it has.
+# Every audited path, with what another method is entered as, and the methods it has.
 AUDITED: Final = (
     ("/v1/verify", Operation.VERIFY, "POST"),
     ("/v1/fetch", Operation.FETCH, "POST"),
@@ -73,6 +80,14 @@ AUDITED: Final = (
     ("/audit/export", Operation.AUDIT_EXPORT, "GET"),
     ("/ops/journal", Operation.OPS_JOURNAL, "GET"),
     ("/ops/limits", Operation.OPS_LIMITS, "GET"),
+    ("/admin/institutions", Operation.INSTITUTION_READ, "GET", "POST"),
+    ("/admin/institutions/{institution:str}", Operation.INSTITUTION_READ, "GET"),
+    ("/admin/agreements", Operation.AGREEMENT_READ, "GET", "POST"),
+    ("/admin/agreements/{agreement:str}", Operation.AGREEMENT_READ, "GET", "PATCH"),
+    ("/admin/keys", Operation.KEY_READ, "GET", "POST"),
+    ("/admin/keys/{key:str}", Operation.KEY_READ, "GET", "DELETE"),
+    ("/admin/staff", Operation.STAFF_READ, "GET", "POST"),
+    ("/admin/staff/{member:str}", Operation.STAFF_READ, "GET", "DELETE"),
 )
 ROUTES: Final = (
     lookups.verify,
@@ -87,6 +102,21 @@ ROUTES: Final = (
     summaries.summary,
     operations.journal,
     operations.limits,
+    listings.institutions,
+    listings.one_institution,
+    listings.agreements,
+    listings.one_agreement,
+    listings.keys,
+    listings.one_key,
+    listings.staff,
+    listings.one_of_staff,
+    administration.create_institution,
+    administration.create_agreement,
+    administration.change_agreement,
+    administration.create_key,
+    administration.revoke_key,
+    administration.create_staff,
+    administration.revoke_staff,
     public_log.checkpoint,
     public_log.key,
     public_log.inclusion,
@@ -119,9 +149,11 @@ class Worker:
             ),
             settings.log_origin,
         )
+        self.archive = Archive(settings.archive_dir)
         self.clock = ServerClock()
         self._hot = str(settings.postgres_dsn)
         self._registry = str(settings.registry_dsn)
+        self._admin = None if settings.admin_dsn is None else str(settings.admin_dsn)
         self.redis = open_redis(str(settings.redis_url))
         self.auditor: Pool = pool(
             str(settings.auditor_dsn), name="auditor", size=4, statement_seconds=30
@@ -136,6 +168,13 @@ class Worker:
 
     def registry(self, name: str) -> Link:
         return self._link(self._registry, name, 1.0)
+
+    def keeper(self, tasks: asyncio.TaskGroup) -> Keeper | None:
+        """There is one where the setting is; it connects when first used."""
+        if self._admin is None:
+            return None
+        link = self._link(self._admin, "admin", CONNECT_SECONDS)
+        return Keeper(link, peppers=self.peppers, tasks=tasks)
 
     def _link(self, dsn: str, name: str, connect_seconds: float) -> Link:
         # No statement timeout: the server's own would end a COMMIT that waits for a
@@ -170,23 +209,27 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         residents=Residents([worker.registry("lookups")], tasks=tasks),
         journal=journal,
         subjects=worker.subjects,
-        own_entries=OwnEntries(worker.receipts),
+        own_entries=OwnEntries(worker.receipts, worker.auditor, worker.archive),
         sealed=SealedLog(worker.auditor),
+        attempts=Attempts(worker.peppers),
+        claims=Claims(
+            worker.hot("claims", connect_seconds=CONNECT_SECONDS), tasks=tasks
+        ),
         clock=worker.clock,
     )
-    return _services(worker, held)
+    return _services(worker, held, worker.keeper(tasks))
 
 
-def _services(worker: Worker, held: Lookups) -> Services:
+def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
     return Services(
         lookups=held,
         journal=held.journal,
         directory=held.directory,
-        inspection=Inspection(worker.auditor),
+        inspection=WholeLog(worker.auditor, worker.archive),
         cursors=Cursors(worker.peppers),
         sealed=held.sealed,
-        exports=Exports(worker.auditor),
-        summaries=Summaries(worker.auditor),
+        exports=Exports(worker.auditor, worker.archive),
+        summaries=Summaries(worker.auditor, worker.archive),
         conditions=Conditions(worker.auditor, worker.clock),
         overview=Overview(worker.redis, held.limiter.tally, worker.clock),
         note_keys=worker.note_keys,
@@ -198,6 +241,7 @@ def _services(worker: Worker, held: Lookups) -> Services:
             clock=worker.clock,
             journal=held.journal,
         ),
+        keeper=keeper,
     )
 
 

@@ -1,29 +1,81 @@
-"""What an admin changes, each change with its entry: both are durable, or neither is."""
+"""What an admin changes, each change with its entry: both are durable, or neither is.
 
-from collections.abc import Awaitable, Callable, Sequence
+Beside the entry, whose line has no room for it, is kept what was changed and what it
+became: rows that are added and never altered, but not sealed.
+
+The command line makes a change on a connection of its own. A worker has a `Keeper`,
+which does one thing after another on one connection, within the time that an answer
+may take.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import asyncpg
+import structlog
 
 from gateway.audit.batch import SQL, BatchDigests, append
-from gateway.audit.entry import Entry, batch_number
-from gateway.clock import from_datetime
-from gateway.postgres import Connection
-from gateway.problems import Fault, InvalidRequest, NotFound
+from gateway.audit.entry import (
+    Address,
+    Entry,
+    KeyName,
+    Place,
+    access_id,
+    batch_number,
+)
+from gateway.clock import from_datetime, to_datetime, to_text
+from gateway.gathering import Gatherer, Unanswered
+from gateway.partners.documents import Document
+from gateway.partners.kinds import CHANGED, Kind
+from gateway.postgres import SERVER_GONE, Connection, Link, queries
+from gateway.problems import AuditUnavailable, Fault, InvalidRequest, NotFound, Problem
+from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor, Operation, Outcome
+
+log = structlog.get_logger()
 
 SHORTEST_REASON: Final = 3
 LONGEST_REASON: Final = 200
+# From asking to the answer, so that 503 leaves within the second promised.
+PATIENCE: Final = 0.9
+MOST_WAITING: Final = 100
+MOST_CHANGES: Final = 100
+_COUNTERS: Final = 1024
+_PARTNERS_SQL: Final = queries("gateway.partners")
+# After these an entry is not known to be durable; those of the second are our fault.
+_NOT_DURABLE: Final = (*SERVER_GONE, asyncpg.PostgresError)
+_OURS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+
+class Kept(Protocol):
+    """Something kept, or just made, that has an id."""
+
+    @property
+    def id(self) -> int | str: ...
+
 
 T = TypeVar("T")
+N = TypeVar("N", bound=int | str | Kept)
+Work = Callable[[Connection], Awaitable[T]]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is done, why (the entry's `reference`) and by whom (its `operator`)."""
+    """What is done, why (the entry's `reference`) and by whom.
+
+    `operator` is a login name of the command line; `key` and `address` are those of
+    a call.
+    """
 
     operation: Operation
     reason: str | None
-    operator: str | None
+    operator: str | None = None
+    key: KeyName | None = None
+    address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +86,64 @@ class Made(Generic[T]):
     access_id: str
 
 
+class Pen:
+    """Writes entries one by one, each a batch of its own.
+
+    It draws a worker's number, once, so that its batches collide with nobody's.
+    """
+
+    def __init__(self, peppers: NumberedKeys) -> None:
+        self._digests = BatchDigests(peppers)
+        self._worker: int | None = None
+        self._counter = 0
+
+    async def enter(
+        self, connection: Connection, change: Change, changed: int | str
+    ) -> str:
+        """Enters a change that was made of the thing with this id.
+
+        Durable when its transaction is. Gives the access_id.
+        """
+        if self._worker is None:
+            self._worker = int(await connection.fetchval(SQL["draw_worker_number"]))
+        at = from_datetime(await connection.fetchval("SELECT clock_timestamp()"))
+        self._counter = (self._counter + 1) % _COUNTERS
+        batch = batch_number(at, self._worker, self._counter)
+        entry = Entry(
+            at=at,
+            actor=Actor.ADMIN,
+            outcome=Outcome.DONE,
+            address=change.address,
+            operation=change.operation,
+            key=change.key,
+            reference=change.reason,
+            operator=change.operator,
+        )
+        (name,) = await append(connection, batch, [entry], self._digests)
+        kind = CHANGED[change.operation]
+        (became,) = await kind.find(connection, only=changed)
+        await connection.execute(
+            *(_PARTNERS_SQL["insert_change"], batch, to_datetime(at)),
+            *(change.operation, str(changed), json.dumps(kind.tell(became))),
+        )
+        return name
+
+
 async def make(
     connection: Connection,
-    digests: BatchDigests,
+    pen: Pen,
     change: Change,
-    work: Callable[[Connection], Awaitable[T]],
+    work: Work[N],
     faults: Sequence[Fault] = (),
-) -> Made[T]:
+) -> Made[N]:
     """Does the work and enters it in the log, in one transaction.
 
     Args:
         connection: of the admin's role, outside any transaction.
-        digests: key the batch that holds the entry.
+        pen: writes the entry.
         change: what the entry says.
-        work: changes what partners keep; a function of gateway.partners.keeping.
+        work: changes what is kept, as a function of gateway.partners.keeping does;
+            gives what it changed, or the id.
         faults: what is wrong already. The work is tried even so, that all which is
             wrong be said at once; with any fault nothing is ever committed.
 
@@ -55,10 +151,44 @@ async def make(
         InvalidRequest: with `faults` and those of the work.
         NotFound: what was to be changed is not there.
     """
-    async with connection.transaction():
+    async with _transaction(connection):
         result = await _try(work(connection), faults)
-        access_id = await _enter(connection, digests, change)
-    return Made(result, access_id)
+        changed = result if isinstance(result, int | str) else result.id
+        name = await pen.enter(connection, change, changed)
+    return Made(result, name)
+
+
+async def changes_of(
+    connection: Connection, kind: Kind[Any], changed: int | str
+) -> list[Document]:
+    """The last changes of a thing of this kind, newest first: what it became by each."""
+    rows = await connection.fetch(
+        _PARTNERS_SQL["changes_of"], kind.changed, str(changed), MOST_CHANGES
+    )
+    return [
+        {
+            "access_id": access_id(Place(row["batch"], 0)),
+            "at": to_text(from_datetime(row["at"])),
+            "operation": Operation.numbered(row["operation"]).word,
+            "became": json.loads(row["became"]),
+        }
+        for row in rows
+    ]
+
+
+@asynccontextmanager
+async def _transaction(connection: Connection) -> AsyncIterator[None]:
+    """All or nothing. If its task is cancelled, whoever lent the connection ends it.
+
+    asyncpg's own then waits for a rollback, and a server that hangs never answers.
+    """
+    await connection.execute("BEGIN")
+    try:
+        yield
+    except Exception:
+        await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
 
 
 async def _try(work: Awaitable[T], faults: Sequence[Fault]) -> T:
@@ -77,20 +207,64 @@ async def _try(work: Awaitable[T], faults: Sequence[Fault]) -> T:
     return result
 
 
-async def _enter(connection: Connection, digests: BatchDigests, change: Change) -> str:
-    # A number drawn for this one batch: no worker's counter can collide with it.
-    worker: int = await connection.fetchval(SQL["draw_worker_number"])
-    at = from_datetime(await connection.fetchval("SELECT clock_timestamp()"))
-    entry = Entry(
-        at=at,
-        actor=Actor.ADMIN,
-        outcome=Outcome.DONE,
-        address=None,
-        operation=change.operation,
-        reference=change.reason,
-        operator=change.operator,
-    )
-    (access_id,) = await append(
-        connection, batch_number(at, worker, 0), [entry], digests
-    )
-    return access_id
+class Keeper:
+    """A worker's way to what an admin keeps: one connection, one thing at a time.
+
+    Raises, from both methods:
+        AuditUnavailable: within a second. A change whose COMMIT was under way may
+            have been made, with its entry; else nothing is changed.
+        Problem: whatever the work raises.
+    """
+
+    def __init__(
+        self, link: Link, *, peppers: NumberedKeys, tasks: asyncio.TaskGroup
+    ) -> None:
+        self.peppers = peppers
+        self._link = link
+        self._pen = Pen(peppers)
+        self._turns = Gatherer[Work[None], Problem | None](
+            self._do, tasks=tasks, most=1, capacity=MOST_WAITING, patience=PATIENCE
+        )
+
+    async def lend(self, work: Work[T]) -> T:
+        """Does some work on the connection, when its turn comes."""
+        given: list[T] = []
+
+        async def turn(connection: Connection) -> None:
+            given.append(await work(connection))
+
+        # Through cancellation, so that a change and its entry are never of two minds.
+        try:
+            problem = await self._turns.ask(turn)
+        except Unanswered as unanswered:
+            cause = unanswered.__cause__
+            if cause is not None and not _means_not_durable(cause):
+                raise cause from None
+            error = None if cause is None else type(cause).__name__
+            log.warning("keeping_failed", error=error)
+            raise AuditUnavailable(fate_unknown=unanswered.sent) from None
+        if problem is not None:
+            raise problem
+        return given[0]
+
+    async def change(
+        self, change: Change, work: Work[N], faults: Sequence[Fault] = ()
+    ) -> Made[N]:
+        """Makes a change; see `make`."""
+        return await self.lend(
+            lambda connection: make(connection, self._pen, change, work, faults)
+        )
+
+    async def _do(self, turns: list[Work[None]]) -> list[Problem | None]:
+        (turn,) = turns
+        async with self._link.connection() as connection:
+            try:
+                await turn(connection)
+            except Problem as problem:
+                # Given back: raised here, it would cost the connection.
+                return [problem]
+        return [None]
+
+
+def _means_not_durable(error: BaseException) -> bool:
+    return isinstance(error, _NOT_DURABLE) and not isinstance(error, _OURS)

@@ -5,20 +5,17 @@ import json
 import os
 import pwd
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
 
 from gateway import audit_commands, changes, options, quota_commands, tables
-from gateway.audit.batch import BatchDigests
-from gateway.changes import Change, Made
-from gateway.clock import from_datetime
+from gateway.changes import Change, Kept, Made, Pen
 from gateway.edge import strict
 from gateway.exits import NOTHING_SUCH, may_go, session, told
 from gateway.migration import migrate as bring_up_to_date
-from gateway.partners import keeping, listing
+from gateway.partners import keeping, listing, terms
 from gateway.partners.keys import Environment
 from gateway.postgres import Connection
 from gateway.problems import Fault
@@ -26,9 +23,8 @@ from gateway.settings import AdminSettings, NumberedKeys, OwnerSettings, read_se
 from gateway.vocabulary import Operation
 
 T = TypeVar("T")
+N = TypeVar("N", bound=int | str | Kept)
 
-_EARLIEST: Final = from_datetime(datetime.min.replace(tzinfo=UTC))
-_LATEST: Final = from_datetime(datetime.max.replace(tzinfo=UTC))
 _NO_INSTITUTION: Final = "There is no such institution."
 
 
@@ -162,8 +158,8 @@ def create_agreement(
             connection,
             institution,
             # One that could not be read is a fault; these let the rest be checked.
-            from_at=_EARLIEST if from_at is None else from_at,
-            to_at=_LATEST if to_at is None else to_at,
+            from_at=terms.EARLIEST if from_at is None else from_at,
+            to_at=terms.LATEST if to_at is None else to_at,
             grants=list(map(options.split_grant, grant or ())),
             limits=options.given_limits(rate, burst, day, month),
         ),
@@ -333,22 +329,22 @@ def _login_name() -> str:
 def _change(
     operation: Operation,
     reason: str,
-    work: Callable[[Connection, NumberedKeys], Awaitable[T]],
+    work: Callable[[Connection, NumberedKeys], Awaitable[N]],
     faults: list[Fault] | None = None,
     *,
     missing: str = NOTHING_SUCH,
-) -> Made[T]:
+) -> Made[N]:
     """Makes a change and its entry, or ends the command."""
     found = faults or []
     change = Change(operation, *_why_and_who(reason, found))
 
-    async def make() -> Made[T]:
+    async def make() -> Made[N]:
         settings = read_settings(AdminSettings)
         peppers = NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
         async with session(settings.admin_dsn, setting="GATEWAY_ADMIN_DSN") as opened:
             return await changes.make(
                 opened,
-                BatchDigests(peppers),
+                Pen(peppers),
                 change,
                 lambda connection: work(connection, peppers),
                 found,

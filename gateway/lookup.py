@@ -1,10 +1,10 @@
 """THE HOT PATH: the whole policy of a call, top to bottom.
 
-    identify  →  permit  →  admit  →  find  →  record  →  answer
+    identify  →  permit  →  claim  →  admit  →  find  →  record  →  answer
 
-The first check that fails answers. Only admission spends limits. Nothing is
-released before the access's entry is durable: `_accounted` sees to it on every way
-out. There is no HTTP, SQL or Redis here.
+The first check that fails answers. Only admission spends limits. Only calls with an
+idempotency key are claimed. Nothing is released before the access's entry is durable:
+`_accounted` sees to it on every way out. There is no HTTP, SQL or Redis here.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.audit.access import Access
+from gateway.audit.claims import Claim, Claims
 from gateway.audit.entry import KeyName, PurposeName, field_bits
+from gateway.audit.idempotency import Attempts
 from gateway.audit.journal import Journal
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import Receipt, SealedLog
@@ -39,7 +41,7 @@ from gateway.quota.limit import Decision
 from gateway.quota.limiter import Limiter
 from gateway.registry.matching import matches
 from gateway.registry.residents import Residents
-from gateway.vocabulary import Actor, Limits, Outcome
+from gateway.vocabulary import Actor, Limits, Operation, Outcome
 
 REFUSALS_A_MINUTE: Final = 120
 # What an institution without any agreement may spend on asking about its account.
@@ -59,6 +61,7 @@ class Question:
     claims: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     operator: str | None = None
+    idempotency_key: str | None = None
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -70,6 +73,7 @@ class Call:
     credential: str | None
     read: Callable[[], Awaitable[Question]]
     decision: Decision | None = None
+    claim: Claim | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -124,12 +128,15 @@ class Lookups:
     subjects: SubjectKeys
     own_entries: OwnEntries
     sealed: SealedLog
+    attempts: Attempts
+    claims: Claims
     clock: ServerClock
 
     async def verify(self, call: Call) -> dict[str, bool] | None:
         """Which claims are so; None where nobody has the NIK."""
         async with self._accounted(call):
             asked = await self._permitted(call, "verify")
+            await self._claim(call, asked)
             await self._admit(call, asked)
             resident = await self.residents.find(asked.nik)
             if resident is None:
@@ -149,6 +156,7 @@ class Lookups:
         """
         async with self._accounted(call):
             asked = await self._permitted(call, "fetch")
+            await self._claim(call, asked)
             await self._admit(call, asked)
             resident = await self.residents.find(asked.nik)
             if resident is None:
@@ -197,8 +205,9 @@ class Lookups:
             async with self.journal.recording(call.access):
                 yield
         except BaseException as error:
-            if not _keeps_charge(error):
+            if not _is_an_answer(error):
                 await self._give_back(call)
+                await self._release(call, error)
             raise
 
     async def _give_back(self, call: Call) -> None:
@@ -206,6 +215,11 @@ class Lookups:
         if spent is not None and spent.admitted and institution is not None:
             given_back = await self.limiter.give_back(institution, spent)
             call.decision = given_back or spent
+
+    async def _release(self, call: Call, error: BaseException) -> None:
+        """Before the caller hears of it: a refused or failed attempt is not remembered."""
+        if call.claim is not None and not isinstance(error, AuditUnavailable):
+            await self.claims.release(call.claim)
 
     def _institution(self, call: Call) -> tuple[Key, Institution]:
         now = self.clock.now()
@@ -262,9 +276,32 @@ class Lookups:
             rest = 60 - self.clock.now() // SECOND % 60
             raise QuotaExceeded(("refusals",), rest)
 
+    async def _claim(self, call: Call, asked: Permitted) -> None:
+        """Nobody else answers this key meanwhile; or it was answered, and this is a replay."""
+        access, question = call.access, asked.question
+        if question.idempotency_key is None:
+            return
+        access.attempt = self.attempts.of(
+            asked.institution,
+            question.idempotency_key,
+            _what_is_asked(access.operation, question),
+        )
+        first = await self.claims.claim(access.attempt)
+        if isinstance(first, Claim):
+            call.claim = first
+        else:
+            access.replay_of = first
+
     async def _admit(self, call: Call, asked: Permitted) -> None:
         key, agreement = asked.key, asked.agreement
-        at = (await self._spend(call, asked.institution, key, agreement.limits)).at
+        decision = await self._spend(
+            call,
+            asked.institution,
+            key,
+            agreement.limits,
+            quota_cost=0 if call.access.replay_of else 1,
+        )
+        at = decision.at
         # The instant of admission decides, not the one at which the call came in.
         if key.not_after is not None and at >= key.not_after:
             raise Unauthenticated(key.number)
@@ -278,7 +315,7 @@ class Lookups:
         key: Key,
         limits: Limits,
         *,
-        quota_cost: int = 1,
+        quota_cost: int,
     ) -> Decision:
         decision = await self.limiter.admit(
             institution, key.number, limits, quota_cost=quota_cost
@@ -289,8 +326,22 @@ class Lookups:
         return decision
 
 
-def _keeps_charge(error: BaseException) -> bool:
-    """True for an answer, charged or not, and where only the log can tell."""
+def _what_is_asked(operation: Operation, question: Question) -> dict[str, object]:
+    """All that the body said, to be compared with that of another attempt."""
+    return {
+        "operation": operation.word,
+        "nik": question.nik,
+        "purpose": question.purpose,
+        "claims": question.claims,
+        # Of claims these are the names, in an order that says nothing.
+        "fields": None if question.claims else question.fields,
+        "reference": question.reference,
+        "operator": question.operator,
+    }
+
+
+def _is_an_answer(error: BaseException) -> bool:
+    """Whether it keeps its charge and claim; so too where only the log can tell."""
     if isinstance(error, AuditUnavailable):
         return error.fate_unknown
     answers = (ResidentNotFound, NotFound)

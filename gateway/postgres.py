@@ -34,9 +34,9 @@ SERVER_GONE = (
 _BLOCK = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
-def queries(package: str) -> dict[str, str]:
-    """The named blocks of `queries.sql` in `package`: name to SQL."""
-    text = files(package).joinpath("queries.sql").read_text("utf-8")
+def queries(package: str, file: str = "queries.sql") -> dict[str, str]:
+    """The named blocks of a file of SQL in `package`: name to SQL."""
+    text = files(package).joinpath(file).read_text("utf-8")
     parts = _BLOCK.split(text)
     return {
         name: body.strip().rstrip(";")

@@ -5,11 +5,12 @@
     │   ├── Unauthenticated  Forbidden  AddressNotAllowed
     │   ├── AgreementInactive  NotGranted  InvalidRequest
     │   ├── UnsupportedMediaType  PayloadTooLarge  MethodNotAllowed
-    │   ├── QuotaExceeded  NotFound
+    │   ├── QuotaExceeded  NotFound  EntriesExpired
+    │   ├── IdempotencyConflict: KeyReused  KeyInProgress
     ├── ResidentNotFound            the registry was asked and has nobody; charged
     └── Failure                     we could not; outcome "failed"
         ├── ReducedCapacity  RegistryUnavailable  AuditUnavailable
-        └── InternalError
+        └── ArchiveUnavailable  InternalError
 
 `gateway/edge/rendering.py` alone turns them into RFC 9457 documents.
 """
@@ -92,8 +93,9 @@ class NotGranted(Refusal):
 class Fault:
     """One thing wrong with a request.
 
-    `pointer` is an RFC 6901 JSON pointer into the body, or `?name` for a query
-    parameter; `detail` says what is wanted and never repeats what was sent.
+    `pointer` is an RFC 6901 JSON pointer into the body, `?name` for a query parameter,
+    or `/headers/name`, as no body has such a member; `detail` says what is wanted and
+    never repeats what was sent.
     """
 
     pointer: str
@@ -138,6 +140,33 @@ class NotFound(Refusal):
     reason = Reason.NOT_FOUND
 
 
+class EntriesExpired(Refusal):
+    """What is asked for needs entries that are kept no longer. The text says of which days."""
+
+    reason = Reason.ENTRIES_EXPIRED
+
+
+class IdempotencyConflict(Refusal):
+    """The idempotency key is not this question's to use now."""
+
+    reason = Reason.IDEMPOTENCY_CONFLICT
+
+
+class KeyReused(IdempotencyConflict):
+    """It came with another body before."""
+
+    def __init__(self) -> None:
+        super().__init__("the key came with another body")
+
+
+class KeyInProgress(IdempotencyConflict):
+    """The same question is being answered, for `retry_after` more seconds at most."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("the key is in progress")
+        self.retry_after = retry_after
+
+
 class QuotaExceeded(Refusal):
     """Admission said no; the decision, where there is one, says on which policy."""
 
@@ -173,6 +202,12 @@ class AuditUnavailable(Failure):
     def __init__(self, *, fate_unknown: bool) -> None:
         super().__init__("the audit log is not available")
         self.fate_unknown = fate_unknown
+
+
+class ArchiveUnavailable(Failure):
+    """Archived entries cannot be read now. The text is one sentence saying why."""
+
+    reason = Reason.ARCHIVE_UNAVAILABLE
 
 
 class InternalError(Failure):

@@ -6,6 +6,7 @@ from gateway import telemetry
 from gateway.audit.batch import BatchDigests
 from gateway.audit.checkpoint import Signer
 from gateway.audit.courier import Courier, read_witnesses
+from gateway.audit.forgetting import Forgetting
 from gateway.audit.rollup import Rollups
 from gateway.audit.sealer import Sealer
 from gateway.lifeline import end_with_parent
@@ -34,19 +35,23 @@ def seal() -> None:
         digests=BatchDigests(peppers),
     )
     rollups = Rollups(_link(settings, "rollups"))
+    forgetting = Forgetting(_link(settings, "forgetting"))
     couriers = [Courier(_link(settings, "courier"), one) for one in witnesses]
     end_with_parent()
-    asyncio.run(_keep_all(sealer, rollups, couriers))
+    asyncio.run(_keep_all(sealer, rollups, forgetting, couriers))
 
 
 def _link(settings: SealSettings, name: str) -> Link:
     return Link(str(settings.sealer_dsn), name=name, statement_seconds=60)
 
 
-async def _keep_all(sealer: Sealer, rollups: Rollups, couriers: list[Courier]) -> None:
+async def _keep_all(
+    sealer: Sealer, rollups: Rollups, forgetting: Forgetting, couriers: list[Courier]
+) -> None:
     """For ever, side by side: whatever another meets, sealing goes on."""
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(keep_running("sealer", sealer.run))
         tasks.create_task(keep_running("rollups", rollups.run))
+        tasks.create_task(keep_running("forgetting", forgetting.run))
         for courier in couriers:
             tasks.create_task(keep_running("courier", courier.run))

@@ -46,11 +46,14 @@ class ServeSettings(GatewaySettings):
     registry_dsn: PostgresDsn
     auditor_dsn: PostgresDsn
     receipts_dsn: PostgresDsn
+    # Without it this gateway keeps no partners: it could not, whoever takes it over.
+    admin_dsn: PostgresDsn | None = None
     redis_url: RedisDsn
     pepper_file: Path
     subject_keys_file: Path
     signing_key_file: Path
     log_origin: LogOrigin
+    archive_dir: Path | None = None
     host: IPv4Address = IPv4Address("127.0.0.1")
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int | None = Field(default=None, ge=1, le=256)
@@ -84,6 +87,7 @@ class AuditorSettings(GatewaySettings):
     """What reading the log needs."""
 
     auditor_dsn: PostgresDsn
+    archive_dir: Path | None = None
 
 
 class AdminSettings(GatewaySettings):
@@ -97,6 +101,19 @@ class OwnerSettings(GatewaySettings):
     """What `gateway migrate` needs: the role that owns every object."""
 
     owner_dsn: PostgresDsn
+
+
+class HoldSettings(GatewaySettings):
+    """What holds need: the owner of the list, and the key of their entries' batches."""
+
+    owner_dsn: PostgresDsn
+    pepper_file: Path
+
+
+class ArchiveSettings(HoldSettings):
+    """What archiving and expiring need besides: the folder of the files."""
+
+    archive_dir: Path
 
 
 def read_settings(kind: type[S]) -> S:

@@ -1,11 +1,11 @@
 """What is kept about partners and staff, as tables for people and JSON for programs.
 
-JSON has instants in UTC, as the contract writes them; tables have them to the second in
+JSON is that of gateway/partners/documents.py; tables have instants to the second in
 the time of Asia/Jakarta. Times and grants are written as the command line reads them.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta, timezone
 from typing import Final
@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.clock import JAKARTA_OFFSET, to_datetime, to_text
+from gateway.partners import documents
 from gateway.partners.agreement import Agreement, Grant
+from gateway.partners.documents import Document
 from gateway.partners.listing import InstitutionRecord, KeyRecord, StaffRecord
-from gateway.vocabulary import GRANTABLE_OPERATIONS
 
 _JAKARTA: Final = timezone(timedelta(microseconds=JAKARTA_OFFSET))
 
@@ -29,7 +30,7 @@ class Listing:
 
     heading: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
-    documents: Sequence[dict[str, object]]
+    documents: Sequence[Document]
 
 
 def show(listing: Listing, *, as_json: bool) -> None:
@@ -47,20 +48,13 @@ def show(listing: Listing, *, as_json: bool) -> None:
     Console().print(table)
 
 
-def of_institutions(records: Iterable[InstitutionRecord]) -> Listing:
-    documents: list[dict[str, object]] = []
-    rows = []
-    for record in records:
-        created = record.created_at
-        rows.append((str(record.id), record.name, _local(created)))
-        documents.append(
-            {"id": record.id, "name": record.name, "created_at": to_text(created)}
-        )
-    return Listing(("id", "name", "created"), rows, documents)
+def of_institutions(records: Sequence[InstitutionRecord]) -> Listing:
+    rows = [(str(one.id), one.name, _local(one.created_at)) for one in records]
+    told = list(map(documents.of_institution, records))
+    return Listing(("id", "name", "created"), rows, told)
 
 
-def of_agreements(agreements: Iterable[Agreement]) -> Listing:
-    documents: list[dict[str, object]] = []
+def of_agreements(agreements: Sequence[Agreement]) -> Listing:
     rows = []
     for each in agreements:
         limits = each.limits._asdict()
@@ -68,87 +62,36 @@ def of_agreements(agreements: Iterable[Agreement]) -> Listing:
         grants = "\n".join(map(_grant, each.grants.values()))
         bounds = "\n".join(f"{name} {limit:,}" for name, limit in limits.items())
         rows.append((*row, _local(each.to_at), each.status, grants, bounds))
-        documents.append(
-            {
-                "id": each.id,
-                "institution": each.institution,
-                "from": to_text(each.from_at),
-                "to": to_text(each.to_at),
-                "status": each.status,
-                "grants": list(map(_grant_document, each.grants.values())),
-                "limits": limits,
-            }
-        )
     heading = ("id", "institution", "from", "to", "status", "grants", "limits")
-    return Listing(heading, rows, documents)
+    return Listing(heading, rows, list(map(documents.of_agreement, agreements)))
 
 
-def of_keys(records: Iterable[KeyRecord]) -> Listing:
-    documents: list[dict[str, object]] = []
+def of_keys(records: Sequence[KeyRecord]) -> Listing:
     rows = []
     for record in records:
-        cidrs = list(map(str, record.networks))
+        cidrs = "\n".join(map(str, record.networks)) or "anywhere"
         row = (record.id, str(record.institution), _local(record.not_after))
         lived = (_local(record.created_at), _local(record.revoked_at))
-        rows.append((*row, "\n".join(cidrs) or "anywhere", *lived))
-        documents.append(
-            {
-                "id": record.id,
-                "institution": record.institution,
-                "not_after": _instant(record.not_after),
-                "cidrs": cidrs,
-                "created_at": to_text(record.created_at),
-                "revoked_at": _instant(record.revoked_at),
-            }
-        )
+        rows.append((*row, cidrs, *lived))
     heading = ("id", "institution", "not after", "admitted from", "created", "revoked")
-    return Listing(heading, rows, documents)
+    return Listing(heading, rows, list(map(documents.of_key, records)))
 
 
-def of_staff(records: Iterable[StaffRecord]) -> Listing:
-    documents: list[dict[str, object]] = []
+def of_staff(records: Sequence[StaffRecord]) -> Listing:
     rows = []
     for record in records:
         who = (str(record.id), record.role, record.name, record.token)
         times = (record.not_after, record.created_at, record.revoked_at)
         rows.append((*who, *map(_local, times)))
-        documents.append(
-            {
-                "id": record.id,
-                "role": record.role,
-                "name": record.name,
-                "token": record.token,
-                "not_after": _instant(record.not_after),
-                "created_at": to_text(record.created_at),
-                "revoked_at": _instant(record.revoked_at),
-            }
-        )
     heading = ("id", "role", "name", "token", "not after", "created", "revoked")
-    return Listing(heading, rows, documents)
+    return Listing(heading, rows, list(map(documents.of_staff, records)))
 
 
 def _grant(grant: Grant) -> str:
     """As `--grant` takes it."""
-    operations = ",".join(_operations(grant))
+    operations = ",".join(documents.operations_in_order(grant))
     fields = ",".join(grant.fields)
     return f"{grant.purpose}:{operations}:{fields}:{grant.name_similarity:g}"
-
-
-def _grant_document(grant: Grant) -> dict[str, object]:
-    return {
-        "purpose": grant.purpose,
-        "operations": _operations(grant),
-        "fields": list(grant.fields),
-        "name_similarity": grant.name_similarity,
-    }
-
-
-def _operations(grant: Grant) -> list[str]:
-    return [word for word in GRANTABLE_OPERATIONS if word in grant.operations]
-
-
-def _instant(at: int | None) -> str | None:
-    return None if at is None else to_text(at)
 
 
 def _local(at: int | None) -> str:

@@ -86,6 +86,11 @@ SEALING_LAG = Gauge(
     "How long the oldest entry has waited for its leaf number.",
     multiprocess_mode="livemax",
 )
+DEFAULT_ROWS = Gauge(
+    "gateway_default_partition_rows",
+    "Rows of the log that no partition took; above ten thousand they are not counted.",
+    multiprocess_mode="livemax",
+)
 WITNESS_SENDS = Counter(
     "gateway_witness_sends",
     "Checkpoints sent to a witness, by its name in the settings and how it ended.",

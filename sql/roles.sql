@@ -1,7 +1,7 @@
 -- Who may do what. Run by the owner after every migration (`gateway migrate` does);
 -- running it again changes nothing. Passwords are set by whoever deploys.
 --
---   gateway_owner     migrations only; owns every object
+--   gateway_owner     migrations, and the archive's command line; owns every object
 --   gateway_hot       a worker's lookups: reads the directory, INSERTs the log
 --   gateway_registry  a worker's questions to the registry view, on whichever server it is
 --   gateway_sealer    reads the log and gives it leaf numbers
@@ -41,14 +41,14 @@ GRANT UPDATE (name) ON institutions TO gateway_admin;
 GRANT UPDATE (from_at, to_at, status, rate, burst, day, month) ON agreements TO gateway_admin;
 GRANT DELETE ON grants TO gateway_admin;
 GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
+GRANT SELECT, INSERT ON changes TO gateway_admin;
+GRANT SELECT ON changes TO gateway_auditor;
 
 -- The log: added to and read, never changed.
 GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;
 GRANT SELECT ON batches, entries TO gateway_sealer, gateway_auditor;
 GRANT SELECT, INSERT ON seals, nodes, checkpoints, cosignatures TO gateway_sealer;
 GRANT SELECT ON seals, nodes, checkpoints, cosignatures TO gateway_auditor;
--- What no partition took is counted in its own tables: by the parent all would be read.
-GRANT SELECT ON entries_default, batches_default TO gateway_auditor;
 -- How far sealing is behind, and nothing else of the log.
 GRANT SELECT (batch) ON batches, seals TO gateway_hot;
 GRANT SELECT (number, id) ON keys TO gateway_sealer;
@@ -56,12 +56,15 @@ GRANT SELECT ON purposes TO gateway_sealer;
 GRANT USAGE ON SEQUENCE worker_numbers TO gateway_hot, gateway_admin;
 GRANT EXECUTE ON FUNCTION create_partitions TO gateway_hot, gateway_sealer;
 GRANT EXECUTE ON FUNCTION summarize_entries TO gateway_sealer;
+GRANT EXECUTE ON FUNCTION default_rows TO gateway_hot, gateway_auditor;
+-- What is archived, and what is held: the owner's to say, on the command line.
+GRANT SELECT ON archived_days, legal_holds TO gateway_auditor;
 
 -- Whose rows of the log are whose. What a query forgets to ask, this still holds: the
 -- receipts' role sees the entries of the institution its transaction is for, and none
 -- without one. A session may set that for itself, so it guards against our mistakes and
--- not against a worker in foreign hands. It reaches partitions through their parent
--- alone, since it is granted none.
+-- not against a worker in foreign hands. Partitions are reached through their parent
+-- alone, since nobody is granted one.
 GRANT SELECT ON entries TO gateway_receipts;
 GRANT SELECT (batch, first_leaf) ON seals TO gateway_receipts;
 
@@ -79,6 +82,12 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Idempotency keys. What answered one is added and read; who is at one comes and goes.
+GRANT SELECT, INSERT ON idempotency_answers TO gateway_hot;
+GRANT SELECT, INSERT, DELETE ON idempotency_claims TO gateway_hot;
+GRANT UPDATE (body_digest, until) ON idempotency_claims TO gateway_hot;
+GRANT EXECUTE ON FUNCTION forget_idempotency_keys TO gateway_sealer;
 
 -- Rollups are a cache of the log, counted again at will: they alone are updated.
 GRANT SELECT, INSERT ON rollups TO gateway_sealer;

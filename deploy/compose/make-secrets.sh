@@ -46,19 +46,23 @@ printf '1:%s\n' "$(secret)" > signing-key
     dsn GATEWAY_AUDITOR_DSN auditor
     dsn GATEWAY_RECEIPTS_DSN receipts
     dsn GATEWAY_SEALER_DSN sealer
+    # For the routes /admin/…: without this line the gateway does not have them.
+    dsn GATEWAY_ADMIN_DSN admin
     printf 'GATEWAY_REDIS_URL=redis://:%s@valkey:6379/0\n' "$valkey"
     printf 'GATEWAY_LOG_ORIGIN=%s\n' "$1"
 } > serve.env
 dsn GATEWAY_OWNER_DSN owner > owner.env
 dsn GATEWAY_ADMIN_DSN admin > admin.env
 
+# Where days lie that are archived.
+mkdir -p ../archive
 uid=$(id -u)
 gid=$(id -g)
 if [ "$uid" -eq 0 ]; then
     # The gateway never runs as root: the files go to the account of its image.
     uid=10001
     gid=10001
-    chown "$uid:$gid" pepper subject-keys signing-key
+    chown "$uid:$gid" pepper subject-keys signing-key ../archive
 fi
 cd ..
 {

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.audit.entry import Address, Entry, KeyName, PurposeName
+from gateway.audit.idempotency import Attempt
 from gateway.audit.subject import Subject
-from gateway.vocabulary import Actor, Operation, Outcome, Reason
+from gateway.vocabulary import CHARGED_OUTCOMES, Actor, Operation, Outcome, Reason
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Access:
     subject: Subject | None = None
     reference: str | None = None
     operator: str | None = None
+    attempt: Attempt | None = None
     replay_of: UUID | None = None
     at: int | None = None
     outcome: Outcome | None = None
@@ -49,5 +51,7 @@ class Access:
             reason=self.reason,
             reference=self.reference,
             operator=self.operator,
-            replay_of=self.replay_of,
+            # What ends without an answer replays none.
+            replay_of=self.replay_of if self.outcome in CHARGED_OUTCOMES else None,
+            attempt=self.attempt,
         )

@@ -30,7 +30,10 @@ class BatchDigests:
 async def append(
     connection: Connection, batch: int, entries: Sequence[Entry], digests: BatchDigests
 ) -> list[str]:
-    """Writes one batch; durable when the statement's transaction is. Gives the ids."""
+    """Writes one batch; durable when the statement's transaction is. Gives the ids.
+
+    What answered an idempotency key for the first time is remembered with it.
+    """
     places = [Place(batch, position) for position in range(len(entries))]
     leaves = [
         leaf_hash(line(entry, place))
@@ -40,12 +43,20 @@ async def append(
         (place.position, *write_entry(entry))
         for place, entry in zip(places, entries, strict=True)
     ]
+    remembered = [
+        (place.position, entry.attempt.institution, *known)
+        for place, entry in zip(places, entries, strict=True)
+        if entry.attempt is not None and entry.charged
+        for known in entry.attempt.digests
+    ]
     await connection.execute(
-        SQL["append"],
+        # Two, so that a flush without idempotency keys pays nothing for them.
+        SQL["append_remembering" if remembered else "append"],
         batch,
         len(entries),
         digests.digest(leaves, digests.number),
         digests.number,
         *zip(*rows, strict=True),
+        *zip(*remembered, strict=True),
     )
     return [access_id(place) for place in places]

@@ -16,7 +16,6 @@ from gateway.postgres import Pool, Reader
 
 READ_SECONDS: Final = 5.0
 MOST_WAITING: Final = 50_000
-MOST_DEFAULT_ROWS: Final = 10_000
 
 
 class State(StrEnum):
@@ -59,7 +58,7 @@ class Cosigned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`default_rows` is at most twice MOST_DEFAULT_ROWS: then there are more."""
+    """`default_rows` of both tables together, of each 10,000 at most."""
 
     sealing: Sealing
     cosigned: list[Cosigned]
@@ -92,18 +91,15 @@ class Conditions:
                     for one in cosigned
                 ],
                 partitions=await self._partitions(connection),
-                default_rows=await _default_rows(connection),
+                default_rows=await connection.fetchval(SQL["default_rows"]),
             )
 
     async def _partitions(self, connection: Reader) -> list[Partition]:
         today = to_datetime(self._clock.now() + JAKARTA_OFFSET).date()
         return [
-            Partition(
-                row["day"],
-                _state(row["day"], today),
-                row["entries_bytes"] + row["batches_bytes"],
-            )
+            Partition(row["day"], _state(row["day"], today), row["bytes"])
             for row in await connection.fetch(SQL["partitions"])
+            if row["day"] is not None
         ]
 
 
@@ -120,8 +116,3 @@ async def _sealing(connection: Reader) -> Sealing:
     sealed_at = row["sealed_at"] and from_datetime(row["sealed_at"])
     waiting = row["entries"] if row["batches"] <= MOST_WAITING else None
     return Sealing(row["size"], sealed_at, max(0.0, row["lag"]), waiting)
-
-
-async def _default_rows(connection: Reader) -> int:
-    row = await connection.fetchrow(SQL["default_rows"], MOST_DEFAULT_ROWS)
-    return 0 if row is None else row["entries"] + row["batches"]

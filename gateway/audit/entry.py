@@ -13,6 +13,7 @@ from json.encoder import encode_basestring as quoted
 from typing import NamedTuple
 from uuid import UUID
 
+from gateway.audit.idempotency import Attempt
 from gateway.audit.subject import Subject
 from gateway.clock import SECOND, to_text
 from gateway.vocabulary import (
@@ -55,7 +56,10 @@ class Place(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One access. `at` is the server's instant of admission, in microseconds."""
+    """One access. `at` is the server's instant of admission, in microseconds.
+
+    `attempt` stands in neither line nor row: it is what is remembered beside them.
+    """
 
     at: int
     actor: Actor
@@ -72,6 +76,7 @@ class Entry:
     operator: str | None = None
     count: int = 1
     replay_of: UUID | None = None
+    attempt: Attempt | None = None
 
     @property
     def charged(self) -> int:

@@ -5,28 +5,36 @@ an export ends with an error rather than hold anything else. The log is read in 
 pieces and no connection is held between them, however slow the reader is.
 """
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, aclosing
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-import asyncpg
-
-from gateway.audit.entry import Place, access_id, batch_instant, leaf_hash, line
+from gateway.audit.archived import Archive, Shelf
+from gateway.audit.columnar import AT_ONCE, Task, stream
+from gateway.audit.columnar import SQL as STATEMENTS
+from gateway.audit.entry import (
+    Entry,
+    Place,
+    access_id,
+    batch_instant,
+    leaf_hash,
+    line,
+)
 from gateway.audit.exported import ExportFiles
 from gateway.audit.extract import (
     AFTER_BATCH,
     BEFORE_BATCH,
     Extract,
-    NotAsSealed,
     find,
 )
 from gateway.audit.folding import HASH, Fold, leaf_hashes, subtrees
 from gateway.audit.rows import read_entry
-from gateway.audit.tree import SQL
+from gateway.audit.tree import SQL, NotAsSealed
 from gateway.clock import to_datetime
 from gateway.postgres import Pool, Reader
 
@@ -37,19 +45,25 @@ _LINES_AT_ONCE: Final = 64
 
 # Where each leaf's entry stands, in leaf order, and the hash that was sealed.
 Sealed = dict[Place, bytes]
-Rows = dict[Place, asyncpg.Record]
+Rows = dict[Place, Entry]
 
 
 class Exports:
     """Read by the auditor's role."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, archive: Archive | None = None) -> None:
         self._pool = pool
+        self._archive = archive or Archive(None)
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def find(self, from_at: int | None, to_at: int | None) -> Extract | None:
         """As `gateway.audit.extract.find`."""
         async with self._pool.acquire() as connection:
-            return await find(connection, from_at, to_at)
+            try:
+                return await find(connection, self._archive, from_at, to_at)
+            except NotAsSealed:
+                # A day may have been archived since this looked for its entries here.
+                return await find(connection, self._archive, from_at, to_at)
 
     async def lines(self, extract: Extract) -> AsyncIterator[list[bytes]]:
         """The lines of an extract in leaf order, some at a time.
@@ -57,17 +71,45 @@ class Exports:
         Raises:
             NotAsSealed: at the first entry that is missing or altered; or at the end,
                 if the lines do not give the root that was signed.
+            EntriesExpired, ArchiveUnavailable: at one that was archived.
         """
+        shelf = Shelf(self._archive, extract.end)
         fold = Fold(extract.start, extract.proof.left)
         for start in range(extract.start, extract.end, _LEAVES_AT_ONCE):
             end = min(start + _LEAVES_AT_ONCE, extract.end)
             async with self._pool.acquire() as connection:
                 sealed, rows = await _read(connection, start, end)
+                there = await _from_archive(connection, shelf, start, sealed, rows)
             fold.add(subtrees(start, b"".join(sealed.values())))
-            for piece in _pieces(sealed, rows):
+            for piece in _pieces(sealed, rows | there):
                 yield piece
         if fold.root(extract.head.size, extract.proof.right) != extract.head.root:
             raise NotAsSealed("The sealed leaf hashes do not give the signed root.")
+
+    async def parquet(self, extract: Extract | None) -> AsyncGenerator[bytes, None]:
+        """The same entries as a Parquet file: a column a member, and `leaf_index`.
+
+        A few are made at once, each in a process of its own; the others wait.
+
+        Raises:
+            NotAsSealed, EntriesExpired, ArchiveUnavailable: as `lines`. What came is then
+                no Parquet file: its end is missing.
+        """
+        task = Task(statement=STATEMENTS["export"])
+        async with self._turns, aclosing(stream(task, self._members(extract))) as made:
+            async for piece in made:
+                yield piece
+
+    async def _members(self, extract: Extract | None) -> AsyncIterator[bytes]:
+        if extract is None:
+            return
+        leaf = extract.start
+        async for lines in self.lines(extract):
+            yield b"".join(
+                line[:-1] + b',"leaf_index":%d}\n' % (leaf + n)
+                for n, line in enumerate(lines)
+            )
+            leaf += len(lines)
 
 
 async def _read(connection: Reader, start: int, end: int) -> tuple[Sealed, Rows]:
@@ -92,8 +134,19 @@ async def _read(connection: Reader, start: int, end: int) -> tuple[Sealed, Rows]
             to_datetime(batch_instant(batches[-1]) + AFTER_BATCH),
             batches,
         ):
-            rows[Place(row["batch"], row["position"])] = row
+            rows[Place(row["batch"], row["position"])] = read_entry(row)
     return sealed, rows
+
+
+async def _from_archive(
+    connection: Reader, shelf: Shelf, start: int, sealed: Sealed, rows: Rows
+) -> Rows:
+    """The entries of these places, of which the first is leaf `start`, that have no row."""
+    missing = [start + n for n, place in enumerate(sealed) if place not in rows]
+    if not missing:
+        return {}
+    found = await shelf.take(connection, missing)
+    return {one.place: one.entry for one in found}
 
 
 def _runs(batches: list[int]) -> Iterator[list[int]]:
@@ -120,13 +173,12 @@ def _pieces(sealed: Sealed, rows: Rows) -> Iterator[list[bytes]]:
         ]
 
 
-def _line(place: Place, row: asyncpg.Record | None, sealed: bytes) -> bytes:
-    if row is None:
+def _line(place: Place, entry: Entry | None, sealed: bytes) -> bytes:
+    if entry is None:
         raise NotAsSealed(
-            f"A sealed entry ({_named(place)}) is not in the database: it was "
-            "archived, or removed."
+            f"A sealed entry ({_named(place)}) is not in the database, nor archived."
         )
-    made = line(read_entry(row), place)
+    made = line(entry, place)
     if leaf_hash(made) != sealed:
         raise NotAsSealed(f"An entry ({_named(place)}) is not as it was sealed.")
     return made

@@ -4,16 +4,21 @@ Batches are sealed nearly in the order of their numbers, but one that committed 
 is sealed among younger ones: so the range is searched for, not computed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+import asyncpg
+
 from gateway.audit import merkle, tree
-from gateway.audit.entry import BATCH_TIME_SHIFT, batch_instant
+from gateway.audit.archived import Archive, expired
+from gateway.audit.days import first_batch
+from gateway.audit.entry import batch_instant
+from gateway.audit.folding import HASH
 from gateway.audit.sealed import encoded
-from gateway.audit.tree import SQL, Head
-from gateway.clock import SECOND, to_datetime
+from gateway.audit.tree import SQL, Head, NotAsSealed
+from gateway.clock import SECOND, from_datetime, to_datetime
 from gateway.postgres import Reader
 
 # The schema holds an entry between this much before its batch's instant …
@@ -22,10 +27,6 @@ BEFORE_BATCH: Final = 60 * SECOND
 AFTER_BATCH: Final = SECOND // 1000
 # An hour of the busiest log is searched well within a statement's time.
 _SEARCHED_AT_ONCE: Final = 3600 * SECOND
-
-
-class NotAsSealed(Exception):
-    """The database does not hold what was sealed. The text is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,13 @@ class Extract:
 
 
 async def find(
-    connection: Reader, from_at: int | None, to_at: int | None
+    connection: Reader, archive: Archive, from_at: int | None, to_at: int | None
 ) -> Extract | None:
     """The smallest range with every sealed entry from `from_at` to `to_at`.
 
     Args:
         connection: of the auditor's role, outside any transaction.
+        archive: what is asked for entries that are no longer in PostgreSQL.
         from_at: microseconds, inclusive; None is the beginning of the log.
         to_at: microseconds, exclusive; None is its end.
 
@@ -71,12 +73,13 @@ async def find(
 
     Raises:
         NotAsSealed: entries around those instants, or hashes for the proof, are not in
-            the database.
+            the database or the archive.
+        EntriesExpired, ArchiveUnavailable: the archive cannot give what is needed.
     """
     # Seals and head as of one moment.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         head = await tree.head(connection)
-        leaves = await _leaves_between(connection, from_at, to_at)
+        leaves = await _leaves_between(connection, archive, from_at, to_at)
         if head is None or leaves is None:
             return None
         try:
@@ -92,7 +95,7 @@ async def find(
 
 
 async def _leaves_between(
-    connection: Reader, from_at: int | None, to_at: int | None
+    connection: Reader, archive: Archive, from_at: int | None, to_at: int | None
 ) -> tuple[int, int] | None:
     """The first leaf and the one past the last of the entries in that time."""
     extent = await connection.fetchrow(SQL["sealed_extent"])
@@ -102,8 +105,11 @@ async def _leaves_between(
     newest = batch_instant(extent["newest"]) + 2 * AFTER_BATCH
     from_at = oldest if from_at is None else max(from_at, oldest)
     to_at = newest if to_at is None else min(to_at, newest)
+    days = await archive.days(connection, from_at, to_at)
+    if any(day.expired for day in days):
+        raise expired(days)
     searched = [
-        await _search(connection, span, from_at, to_at)
+        await _search(connection, archive, span, from_at, to_at)
         for span in _spans(from_at, to_at)
     ]
     found = [leaves for leaves in searched if leaves is not None]
@@ -140,10 +146,10 @@ def _spans(from_at: int, to_at: int) -> Iterator[Span]:
 
 
 async def _search(
-    connection: Reader, span: Span, from_at: int, to_at: int
+    connection: Reader, archive: Archive, span: Span, from_at: int, to_at: int
 ) -> tuple[int, int] | None:
     """The leaves of what lies in a span: the first, and the one past the last."""
-    batches = _batch_from(span.first), _batch_from(span.past)
+    batches = first_batch(span.first), first_batch(span.past)
     if span.within:
         row = await connection.fetchrow(SQL["leaves_of_batches"], *batches)
     else:
@@ -156,13 +162,36 @@ async def _search(
             to_datetime(span.past + AFTER_BATCH),
         )
         if row is not None and not row["complete"]:
-            raise NotAsSealed(
-                "Sealed entries of that time are not in the database: they were "
-                "archived, or removed."
-            )
+            return await _search_archive(connection, archive, span, from_at, to_at)
     return None if row is None or row["first"] is None else (row["first"], row["past"])
 
 
-def _batch_from(instant: int) -> int:
-    """The lowest number of a batch whose millisecond begins at `instant` or later."""
-    return max(0, -(-instant // 1000) << BATCH_TIME_SHIFT)
+async def _search_archive(
+    connection: Reader, archive: Archive, span: Span, from_at: int, to_at: int
+) -> tuple[int, int] | None:
+    """The same, where entries of some of these batches are not in PostgreSQL."""
+    batches = first_batch(span.first), first_batch(span.past)
+    sealed = await connection.fetch(SQL["sealed_batches"], *batches, None)
+    live = await connection.fetch(
+        SQL["places_of_leaves"],
+        *batches,
+        to_datetime(span.first - BEFORE_BATCH),
+        to_datetime(span.past + AFTER_BATCH),
+    )
+    instants = {row["leaf"]: from_datetime(row["at"]) for row in live}
+    missing = _leaves_of(sealed).difference(instants)
+    found = await archive.scattered(connection, missing)
+    instants |= {one.leaf_index: one.entry.at for one in found}
+    missing.difference_update(instants)
+    if missing:
+        raise await archive.why_missing(connection, missing)
+    within = [leaf for leaf, at in instants.items() if from_at <= at < to_at]
+    return (min(within), max(within) + 1) if within else None
+
+
+def _leaves_of(sealed: Iterable[asyncpg.Record]) -> set[int]:
+    return {
+        row["first_leaf"] + position
+        for row in sealed
+        for position in range(len(row["leaves"]) // HASH)
+    }

@@ -243,7 +243,9 @@ def _concerns_its_entries(error: BaseException) -> bool:
 class Recording:
     """The audit policy of a call, in one place.
 
-    Every way out leaves exactly one entry: answered, refused, failed, cancelled.
+    Every way out leaves exactly one entry: answered, refused, failed, cancelled; save
+    where the log is not available, and nothing is released. A change that is durable
+    has its own (gateway/changes.py), and none is added.
     """
 
     def __init__(self, journal: Journal, access: Access) -> None:
@@ -261,6 +263,11 @@ class Recording:
         trace: TracebackType | None,
     ) -> None:
         access = self._access
+        if access.access_id is not None or isinstance(error, AuditUnavailable):
+            # A change entered itself, or could not: its entry is in its transaction. And
+            # a log that was asked and did not answer is not asked once more: that would
+            # take longer than the second in which it is to be told.
+            return
         if isinstance(error, Problem):
             access.outcome, access.reason = error.outcome, error.reason
         elif error is not None:

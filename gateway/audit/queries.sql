@@ -19,6 +19,65 @@ SELECT $1, * FROM unnest(
     $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
 );
 
+-- name: append_remembering
+-- The same, and which idempotency keys these entries answered: both, or neither.
+WITH batch AS (
+    INSERT INTO batches (batch, entries, digest, digest_key)
+    VALUES ($1, $2, $3, $4)
+), remembered AS (
+    INSERT INTO idempotency_answers (batch, position, institution, key_digest, body_digest)
+    SELECT $1, * FROM unnest($22::smallint[], $23::integer[], $24::bytea[], $25::bytea[])
+)
+INSERT INTO entries (
+    batch, position, at, actor, outcome, address, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
+)
+SELECT $1, * FROM unnest(
+    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::inet[], $10::"char"[],
+    $11::integer[], $12::integer[], $13::smallint[], $14::integer[], $15::bigint[], $16::bigint[],
+    $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
+);
+
+-- name: claim_keys
+-- Which of these idempotency keys is nobody at? Takes those for ten seconds. By the primary
+-- key; in its order, so that those who claim the same keys never wait for each other in a ring.
+INSERT INTO idempotency_claims AS held (institution, key_digest, body_digest, until)
+SELECT institution, key_digest, body_digest, statement_timestamp() + interval '10 seconds'
+FROM unnest($1::integer[], $2::bytea[], $3::bytea[]) AS asked (institution, key_digest, body_digest)
+ORDER BY institution, key_digest
+ON CONFLICT (institution, key_digest) DO UPDATE SET body_digest = excluded.body_digest, until = excluded.until
+WHERE held.until <= statement_timestamp()
+RETURNING institution, key_digest, until;
+
+-- name: recall_keys
+-- Which entries of the last 24 hours answered these idempotency keys, and who is at them, for
+-- how many seconds yet? By the primary keys.
+SELECT institution, key_digest, a.body_digest, a.batch, a.position, NULL::integer AS seconds
+FROM unnest($1::integer[], $2::bytea[]) AS asked (institution, key_digest)
+JOIN idempotency_answers AS a USING (institution, key_digest)
+WHERE a.batch >= ((extract(epoch FROM statement_timestamp()) * 1000)::bigint - 24 * 3600 * 1000) << 21
+UNION ALL
+SELECT
+    institution, key_digest, c.body_digest, NULL, NULL,
+    greatest(1, ceil(extract(epoch FROM c.until - statement_timestamp())))::integer
+FROM unnest($1::integer[], $2::bytea[]) AS asked (institution, key_digest)
+JOIN idempotency_claims AS c USING (institution, key_digest);
+
+-- name: release_claims
+-- Gives up these claims, unless they ran out and are others' by now. By the primary key, in
+-- its order (see claim_keys).
+DELETE FROM idempotency_claims WHERE ctid = ANY (ARRAY(
+    SELECT c.ctid
+    FROM unnest($1::integer[], $2::bytea[], $3::timestamptz[]) AS given (institution, key_digest, until)
+    JOIN idempotency_claims AS c USING (institution, key_digest, until)
+    ORDER BY institution, key_digest
+    FOR UPDATE OF c
+));
+
+-- name: forget_keys
+-- How many idempotency keys, at most $1 of each kind, were due to be forgotten, and now are?
+SELECT forget_idempotency_keys($1);
+
 -- name: create_partitions
 -- Are there partitions for the days ahead? Makes those that are missing.
 SELECT create_partitions(7);
@@ -178,28 +237,6 @@ FROM (
     FROM waiting
 ) AS behind
 LEFT JOIN (SELECT size, sealed_at FROM checkpoints ORDER BY size DESC LIMIT 1) AS head ON true;
-
--- name: partitions
--- How large is each day of the log, with its indexes? From the catalogue; no table is read.
-SELECT
-    to_date(right(t.relname, 8), 'YYYYMMDD') AS day,
-    coalesce(sum(pg_total_relation_size(t.oid)) FILTER (WHERE t.relname LIKE 'entries%'), 0)::bigint AS entries_bytes,
-    coalesce(sum(pg_total_relation_size(t.oid)) FILTER (WHERE t.relname LIKE 'batches%'), 0)::bigint AS batches_bytes
-FROM pg_class AS t
-JOIN (
-    SELECT relid FROM pg_partition_tree('entries')
-    UNION ALL
-    SELECT relid FROM pg_partition_tree('batches')
-) AS tree ON tree.relid = t.oid
-WHERE t.relname ~ '_\d{8}$'
-GROUP BY 1
-ORDER BY 1;
-
--- name: default_rows
--- How many rows, $1 of each table at most, has no partition taken? None in health.
-SELECT
-    (SELECT count(*) FROM (SELECT FROM entries_default LIMIT $1) AS e) AS entries,
-    (SELECT count(*) FROM (SELECT FROM batches_default LIMIT $1) AS b) AS batches;
 
 -- name: try_to_be_the_courier
 -- Does no other process carry to this witness? Held by the session until it ends.
@@ -409,6 +446,139 @@ SELECT number, name FROM purposes;
 -- name: act_for_institution
 -- Until the transaction ends, the log shows the receipts' role this institution's entries.
 SELECT set_config('gateway.institution', $1, true);
+
+-- name: partitions
+-- Which days have partitions, with how many entries (as statistics know) and bytes with
+-- indexes? Of the catalogue alone, so every role may ask; the defaults have no day.
+SELECT
+    CASE WHEN c.relname ~ '_[0-9]{8}$' THEN to_date(right(c.relname, 8), 'YYYYMMDD') END AS day,
+    coalesce(sum(greatest(c.reltuples, 0)) FILTER (WHERE i.inhparent = 'entries'::regclass), 0)::bigint AS entries,
+    sum(pg_total_relation_size(c.oid))::bigint AS bytes
+FROM pg_inherits AS i
+JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent IN ('entries'::regclass, 'batches'::regclass)
+GROUP BY 1
+ORDER BY 1;
+
+-- name: default_rows
+-- How many rows has no partition taken (none above ten thousand is counted)?
+SELECT default_rows();
+
+-- name: move_default_rows
+-- Moves what lies in the default partition of $1 to partitions of its days.
+SELECT move_default_rows($1);
+
+-- name: archived_days
+-- Which of the days from number $1 to $2 (inclusive, of 1970) are archived, newest first? All
+-- of a few thousand rows.
+SELECT day, file, bytes, entries, lowest_leaf, highest_leaf, expired_at IS NOT NULL AS expired
+FROM archived_days
+WHERE day - date '1970-01-01' BETWEEN $1 AND $2
+ORDER BY day DESC;
+
+-- name: archived_days_of_leaves
+-- Which archived days hold leaves from $1 to $2 (exclusive)? All of a few thousand rows.
+SELECT day, file, bytes, entries, lowest_leaf, highest_leaf, expired_at IS NOT NULL AS expired
+FROM archived_days
+WHERE lowest_leaf < $2 AND highest_leaf >= $1
+ORDER BY day DESC;
+
+-- name: sealed_hashes
+-- The hashes of these leaves. By the primary key.
+SELECT
+    asked.leaf,
+    substring(s.leaves FROM ((asked.leaf - s.first_leaf) * 32 + 1)::integer FOR 32) AS hash
+FROM unnest($1::bigint[]) AS asked (leaf)
+CROSS JOIN LATERAL (SELECT * FROM seals WHERE first_leaf <= asked.leaf ORDER BY first_leaf DESC LIMIT 1) AS s;
+
+-- name: leaf_at
+-- Which leaf has position $2 of batch $1? By seals_batch_key.
+SELECT first_leaf + $2::smallint FROM seals WHERE batch = $1 AND octet_length(leaves) / 32 > $2::smallint;
+
+-- name: key_id
+-- What is the id of key number $1? By its unique key.
+SELECT id FROM keys WHERE number = $1;
+
+-- name: sealed_batches
+-- The next $3 sealed batches from $1 to $2 (exclusive), with their leaves. By seals_batch_key.
+SELECT batch, first_leaf, leaves FROM seals WHERE batch >= $1 AND batch < $2 ORDER BY batch LIMIT $3;
+
+-- name: unsealed_between
+-- How many batches from $1 to $2 (exclusive) have no leaf numbers? By the primary keys.
+SELECT count(*)
+FROM batches AS b
+WHERE b.batch >= $1 AND b.batch < $2 AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch);
+
+-- name: places_of_leaves
+-- Which leaves have the entries of sealed batches from $1 to $2 (exclusive), and when were
+-- they? All between $3 and $4. By seals_batch_key and entries_by_place.
+SELECT s.first_leaf + e.position AS leaf, e.at
+FROM seals AS s
+JOIN entries AS e ON e.batch = s.batch AND e.position < octet_length(s.leaves) / 32
+WHERE s.batch >= $1 AND s.batch < $2 AND e.batch >= $1 AND e.batch < $2 AND e.at >= $3 AND e.at <= $4;
+
+-- name: leaves_of_span
+-- Which leaves have the entries from $1 to $2 (exclusive)? By entries_by_place and seals_batch_key.
+SELECT s.first_leaf + e.position AS leaf
+FROM entries AS e
+JOIN seals AS s ON s.batch = e.batch
+WHERE e.at >= $1 AND e.at < $2;
+
+-- name: is_rolled_up
+-- Do the rollups hold every sealed batch from $1 to $2 (exclusive)? By seals_batch_key.
+SELECT NOT EXISTS (
+    SELECT FROM seals WHERE batch >= $1 AND batch < $2 AND first_leaf >= (SELECT below FROM rolled_up)
+);
+
+-- name: count_entries
+-- How many entries are there from $1 to $2 (exclusive)? The whole of a day's partition.
+SELECT count(*) FROM entries WHERE at >= $1 AND at < $2;
+
+-- name: try_to_be_the_archiver
+-- Is nobody archiving or expiring? Held by the session until it ends, however it ends.
+SELECT pg_try_advisory_lock(7305129);
+
+-- name: record_archived_day
+-- The day's file holds its entries: it has been read back. A day recorded before, whose
+-- partition is still there, is recorded anew.
+INSERT INTO archived_days (day, file, sha256, bytes, entries, lowest_leaf, highest_leaf)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (day) DO UPDATE SET
+    file = excluded.file, sha256 = excluded.sha256, bytes = excluded.bytes, entries = excluded.entries,
+    lowest_leaf = excluded.lowest_leaf, highest_leaf = excluded.highest_leaf, archived_at = excluded.archived_at;
+
+-- name: archived_day
+-- What is recorded of day $1? By the primary key.
+SELECT day, file, bytes, entries, lowest_leaf, highest_leaf, expired_at IS NOT NULL AS expired, sha256
+FROM archived_days
+WHERE day = $1;
+
+-- name: drop_archived_day
+-- Drops the partitions of day $1, if they hold what its file holds; else false.
+SELECT drop_archived_day($1);
+
+-- name: hold_days
+-- Places a hold on days $1 to $2, both inclusive.
+INSERT INTO legal_holds (first_day, last_day, reason) VALUES ($1, $2, $3) RETURNING id;
+
+-- name: release_hold
+-- Releases hold $1, if it is in force.
+UPDATE legal_holds SET released_at = clock_timestamp() WHERE id = $1 AND released_at IS NULL RETURNING id;
+
+-- name: holds
+-- Which holds are in force? All of a few rows.
+SELECT id, first_day, last_day, reason FROM legal_holds WHERE released_at IS NULL ORDER BY id;
+
+-- name: lock_holds
+-- Until the transaction ends, no hold is placed.
+LOCK TABLE legal_holds IN SHARE MODE;
+
+-- name: expire_day
+-- Day $1 is kept no longer, if no hold forbids it.
+UPDATE archived_days SET expired_at = clock_timestamp()
+WHERE day = $1 AND expired_at IS NULL
+    AND NOT EXISTS (SELECT FROM legal_holds WHERE released_at IS NULL AND $1 BETWEEN first_day AND last_day)
+RETURNING day;
 
 -- name: untidied
 -- Which days' partitions of entries and batches, over for an hour, have not been tidied? A

@@ -44,6 +44,10 @@ LOOK_BACK_MS: Final = 2 * MINUTE_MS
 SWEEP_BACK_MS: Final = 2 * 24 * 60 * MINUTE_MS
 SWEEP_SECONDS: Final = 3600.0
 SUMMARY_SECONDS: Final = 5.0
+# Longer than any pass thinks between two statements. A sealer that asks nothing for so
+# long is frozen, or its host is gone without a word: the server then ends its session,
+# and with it the lock, for which another waits.
+FROZEN_SECONDS: Final = 60
 
 
 class AlteredBatch(Exception):
@@ -70,24 +74,32 @@ class Sealer:
         self._origin = origin
         self._signer = signer
         self._digests = digests
+        # Whether the last pass left committed batches to the next.
+        self._behind = False
         self._swept_at = -SWEEP_SECONDS
         self._summarized_at = -SUMMARY_SECONDS
 
     async def run(self) -> None:
         async with self._link.connection() as connection:
+            await self._prepare(connection)
             # The lock is the database's to give: there is no event to wait for.
             while not await connection.fetchval(SQL["try_to_be_the_sealer"]):  # noqa: ASYNC110 - see above
                 await asyncio.sleep(PAUSE)
-            # Every table here is large, or will be; fresh partitions have no statistics
-            # to say so.
-            await connection.execute("SET enable_seqscan = off")
             log.info("sealing_began")
             frontier = await self.frontier(connection)
             while True:
-                grown = await self.seal(connection, frontier)
-                if grown.size == frontier.size:
+                frontier = await self.seal(connection, frontier)
+                # A pass looks back over minutes, so one for every few batches would take
+                # from the calls what it costs.
+                if not self._behind:
                     await asyncio.sleep(PAUSE)
-                frontier = grown
+
+    async def _prepare(self, connection: Connection) -> None:
+        # Every table here is large, or will be; fresh partitions have no statistics
+        # to say so.
+        await connection.execute("SET enable_seqscan = off")
+        for idle in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+            await connection.execute(f"SET {idle} = '{FROZEN_SECONDS}s'")
 
     async def frontier(self, connection: Connection) -> Frontier:
         """The tree's peaks, from what is kept; they must give the signed root."""
@@ -153,13 +165,15 @@ class Sealer:
     async def _take(self, connection: Connection) -> list[Batch]:
         """Committed batches that have no leaf numbers, with their leaves, in order."""
         await self._summarize(connection)
-        rows = await self._unsealed(connection)
-        if not rows:
+        found = await self._unsealed(connection)
+        if not found:
+            self._behind = False
             return []
         # All entries between the first and the last are read: a batch that is a day
         # late must not bring the day with it.
-        first = rows[0]["batch"]
-        rows = [row for row in rows if row["batch"] <= first + MOST_SPAN]
+        first = found[0]["batch"]
+        rows = [row for row in found if row["batch"] <= first + MOST_SPAN]
+        self._behind = len(rows) < len(found) or len(found) == MOST_BATCHES
         last = rows[-1]["batch"]
         entries = await connection.fetch(
             SQL["entries_of_batches"],

@@ -3,15 +3,18 @@
 Whole days and hours come from the rollups, what juts out at either end from the
 entries, and what is not rolled up yet from the entries of its batches, sealed or not.
 All of it is read in one snapshot, so no entry is missed or counted twice between them.
+What juts out into an archived day is counted in its file.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 import asyncpg
 
+from gateway.audit.archived import Archive, ArchivedDay
 from gateway.audit.entry import BATCH_TIME_SHIFT
 from gateway.audit.rollup import SQL, extent, runs
 from gateway.audit.sealer import LOOK_BACK_MS
@@ -66,6 +69,19 @@ class Span(NamedTuple):
             return Span(self.start, self.start), [self]
         return Span(first, last), [Span(self.start, first), Span(last, self.end)]
 
+    def within(self, day: ArchivedDay) -> "Span":
+        """What of it lies within a day; the end is not after the start if nothing does."""
+        return Span(max(self.start, day.begins), min(self.end, day.ends))
+
+    def without(self, days: Sequence[ArchivedDay]) -> list["Span"]:
+        """What of it lies in none of the days."""
+        left, starts = [], self.start
+        for day in sorted(days):
+            if day.begins < self.end and day.ends > starts:
+                left.append(Span(starts, day.begins))
+                starts = day.ends
+        return [*left, Span(starts, self.end)]
+
 
 Tally = dict[int | None, list[int]]
 
@@ -73,8 +89,9 @@ Tally = dict[int | None, list[int]]
 class Summaries:
     """The log, counted by the auditor's role."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, archive: Archive | None = None) -> None:
         self._pool = pool
+        self._archive = archive or Archive(None)
 
     async def summarise(
         self, by: By, from_at: int | None, to_at: int | None
@@ -84,6 +101,10 @@ class Summaries:
         Every entry committed before is in it, unless its commit hung for over two
         minutes, which no caller waits for: that one comes when it is sealed. Rows are
         in the order of their keys, None last.
+
+        Raises:
+            EntriesExpired, ArchiveUnavailable: less than an hour of an archived day is
+                asked for, and its file is no longer kept, or cannot be read.
         """
         asked = Span(
             _BEGINNING if from_at is None else max(_BEGINNING, from_at),
@@ -91,32 +112,60 @@ class Summaries:
         )
         if asked.start >= asked.end:
             return []
-        tally: Tally = defaultdict(lambda: [0, 0, 0])
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            for counted in await self._count(connection, by, asked):
-                sums = tally[counted["key"]]
-                for place, name in enumerate(("entries", "charged", "refused")):
-                    sums[place] += counted[name]
-            names = await _names(connection, by, tally)
+        _, jutting = asked.whole(HOUR)
+        while True:
+            days = await self._archived_days(jutting)
+            tally, names = await self._tally(by, asked, days)
+            # One that was archived meanwhile may be missing in what was counted.
+            if await self._archived_days(jutting) == days:
+                break
         ordered = sorted(tally, key=lambda key: (key is None, key or 0))
         return [Row(names[key], *tally[key]) for key in ordered]
 
+    async def _archived_days(self, spans: Sequence[Span]) -> list[ArchivedDay]:
+        async with self._pool.acquire() as connection:
+            return [
+                day
+                for span in spans
+                for day in await self._archive.days(connection, *span)
+            ]
+
+    async def _tally(
+        self, by: By, asked: Span, days: Sequence[ArchivedDay]
+    ) -> tuple[Tally, dict[int | None, int | str | None]]:
+        tally: Tally = defaultdict(lambda: [0, 0, 0])
+        _, jutting = asked.whole(HOUR)
+        async with self._pool.acquire() as connection:
+            async with connection.transaction(
+                isolation="repeatable_read", readonly=True
+            ):
+                for key, *counted in await self._count(connection, by, asked, days):
+                    _add(tally, key, counted)
+            numbers = {
+                row["name"]: row["number"]
+                for row in await connection.fetch(SQL["purpose_names"])
+            }
+            for day in days:
+                for span in jutting:
+                    cut = span.within(day)
+                    if cut.start < cut.end:
+                        for word, *sums in await self._archive.count(by, cut, [day]):
+                            _add(tally, _key(by, word, numbers), sums)
+            return tally, await _names(connection, by, tally)
+
     async def _count(
-        self, connection: Reader, by: By, asked: Span
+        self, connection: Reader, by: By, asked: Span, days: Sequence[ArchivedDay]
     ) -> list[asyncpg.Record]:
         """Rows of key and sums, of which several may have one key."""
         hours, jutting = asked.whole(HOUR)
-        days, other_hours = hours.whole(DAY)
+        whole_days, other_hours = hours.whole(DAY)
         counted: list[asyncpg.Record] = []
-        for length, span in [(24, days), *((1, hour) for hour in other_hours)]:
+        for length, span in [(24, whole_days), *((1, hour) for hour in other_hours)]:
             if span.start < span.end:
                 counted += await connection.fetch(
                     SQL["count_rollups"], by, *map(to_datetime, span), length
                 )
-        for span in jutting:
+        for span in (part for one in jutting for part in one.without(days)):
             if span.start < span.end:
                 counted += await connection.fetch(
                     SQL["count_span"], by, *map(to_datetime, span)
@@ -144,6 +193,22 @@ class Summaries:
             for run, (starts, ends) in near
         )
         return [(run, span) for run, span in cut if span.start < span.end]
+
+
+def _add(tally: Tally, key: int | None, counted: Iterable[int]) -> None:
+    sums = tally[key]
+    for place, number in enumerate(counted):
+        sums[place] += number
+
+
+def _key(by: By, word: str | None, purposes: Mapping[str, int]) -> int | None:
+    """What PostgreSQL has as the key for what a file has."""
+    if word is None:
+        return None
+    if by is By.PURPOSE:
+        return purposes[word]
+    outcome = Outcome.worded(word)
+    return int(word) if outcome is None else outcome.value
 
 
 async def _names(

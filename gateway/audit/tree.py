@@ -20,6 +20,10 @@ BLOCK: Final = 1 << KEPT_LEVEL
 T = TypeVar("T")
 
 
+class NotAsSealed(Exception):
+    """What is kept is not what was sealed. The text is one sentence."""
+
+
 class Head(NamedTuple):
     """A checkpoint: its size and root, and the note with what witnesses added."""
 

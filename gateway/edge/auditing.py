@@ -16,13 +16,12 @@ from gateway.edge.caller import (
     HttpRequest,
     Services,
     begin,
-    credential,
+    identify_staff,
     read_json_body,
     respond,
     services,
 )
-from gateway.lookup import identify
-from gateway.problems import Fault, Forbidden, InvalidRequest, NotFound
+from gateway.problems import Fault, InvalidRequest, NotFound
 from gateway.vocabulary import Actor, Operation, Outcome, Word
 
 REASON: Final = {"shortest": 3, "longest": 200}
@@ -42,6 +41,8 @@ SEARCH_PARAMETERS: Final = (
 SUBJECT_MEMBERS: Final = ("nik", "reason", "from", "to", "cursor")
 W = TypeVar("W", bound=Word)
 _LARGEST_ID: Final = 2**31 - 1
+# No key has this number; 0 stands in rows for none.
+_NOBODY: Final = -1
 
 
 def _plain(body: object, access_id: str | None) -> Response[bytes]:
@@ -62,10 +63,7 @@ async def audited(
 
     async def answer() -> Response[Any]:
         async with held.journal.recording(access):
-            token = credential(request)
-            key = identify(held.directory, access, token, held.clock.now())
-            if key.staff is None or key.staff.role is not role:
-                raise Forbidden
+            identify_staff(request, held, access, role)
             body = await work(held, access)
             access.outcome = Outcome.DONE
         return render(body, access.access_id)
@@ -189,8 +187,8 @@ def _criteria(
     key = None
     if "key" in given:
         named = held.directory.key_named(given["key"])
-        # A key that nobody has was used by nobody: number 0 is never given.
-        key = named.number if named else 0
+        # A key that nobody has was used by nobody.
+        key = named.number if named else _NOBODY
         if named and named.institution is not None and institution is None:
             # So that the key's entries are found by its institution's index.
             institution = named.institution

@@ -17,18 +17,23 @@ from gateway.audit.checkpoint import NoteKey
 from gateway.audit.condition import Conditions
 from gateway.audit.entry import parse_address
 from gateway.audit.export import Exports
-from gateway.audit.inspection import Cursors, Inspection
+from gateway.audit.inspection import Cursors
 from gateway.audit.journal import Journal
 from gateway.audit.sealed import SealedLog
 from gateway.audit.summary import Summaries
+from gateway.audit.tree import NotAsSealed
+from gateway.audit.whole_log import WholeLog
+from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import rendering
 from gateway.edge.health import Health
-from gateway.lookup import Lookups
+from gateway.lookup import Lookups, identify
 from gateway.partners.directory import Directory
 from gateway.postgres import SERVER_GONE
 from gateway.problems import (
+    ArchiveUnavailable,
     AuditUnavailable,
+    Forbidden,
     InternalError,
     PayloadTooLarge,
     Problem,
@@ -36,7 +41,7 @@ from gateway.problems import (
 )
 from gateway.quota.limit import Decision
 from gateway.quota.overview import Overview
-from gateway.vocabulary import Operation, Reason
+from gateway.vocabulary import Actor, Operation, Reason
 
 log = structlog.get_logger()
 
@@ -47,12 +52,15 @@ _TOO_LARGE: Final = 413
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the routes of one worker work with; made by gateway/app.py."""
+    """What the routes of one worker work with; made by gateway/app.py.
+
+    There is no keeper where GATEWAY_ADMIN_DSN is not set.
+    """
 
     lookups: Lookups
     journal: Journal
     directory: Directory
-    inspection: Inspection
+    inspection: WholeLog
     cursors: Cursors
     sealed: SealedLog
     exports: Exports
@@ -62,6 +70,7 @@ class Services:
     note_keys: list[NoteKey]
     clock: ServerClock
     health: Health
+    keeper: Keeper | None
 
 
 def services(request: HttpRequest) -> Services:
@@ -87,12 +96,17 @@ def begin(request: HttpRequest, operation: Operation) -> Access:
     return Access(operation, parse_address(client[0]) if client else None)
 
 
+def header_values(request: HttpRequest, name: bytes) -> list[str]:
+    """The values of every header of this name, which is in small letters."""
+    return [v.decode("latin-1") for n, v in request.scope["headers"] if n == name]
+
+
 def credential(request: HttpRequest) -> str | None:
     """The text after `Bearer`, if there is exactly one such header (RFC 6750 §2.1)."""
-    values = [v for name, v in request.scope["headers"] if name == b"authorization"]
+    values = header_values(request, b"authorization")
     if len(values) != 1:
         return None
-    scheme, _, text = values[0].decode("latin-1").partition(" ")
+    scheme, _, text = values[0].partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
 
@@ -102,6 +116,23 @@ async def read_json_body(request: HttpRequest) -> bytes:
     Raises:
         UnsupportedMediaType, PayloadTooLarge: in that order.
     """
+    _check_declared(request)
+    return await _read_body(request)
+
+
+async def read_optional_json_body(request: HttpRequest) -> bytes:
+    """The same where a body may be left out: then it is empty, whatever is declared.
+
+    Raises:
+        UnsupportedMediaType, PayloadTooLarge: for a body that is there.
+    """
+    body = await _read_body(request)
+    if body:
+        _check_declared(request)
+    return body
+
+
+def _check_declared(request: HttpRequest) -> None:
     declared = request.headers.get("content-type", "")
     kind, _, parameters = declared.partition(";")
     charset = parameters.replace(" ", "").replace('"', "").lower()
@@ -110,12 +141,30 @@ async def read_json_body(request: HttpRequest) -> bytes:
         "charset=utf-8",
     }:
         raise UnsupportedMediaType
+
+
+async def _read_body(request: HttpRequest) -> bytes:
     try:
         return await request.body()
     except HTTPException as error:
         if error.status_code == _TOO_LARGE:
             raise PayloadTooLarge from None
         raise
+
+
+def identify_staff(
+    request: HttpRequest, held: Services, access: Access, role: Actor
+) -> None:
+    """Who is asking; noted on the access, whatever comes of it.
+
+    Raises:
+        Unauthenticated, AddressNotAllowed: nobody whom we know there.
+        Forbidden: somebody else than staff of this role.
+    """
+    token = credential(request)
+    key = identify(held.directory, access, token, held.clock.now())
+    if key.staff is None or key.staff.role is not role:
+        raise Forbidden
 
 
 async def respond(
@@ -145,6 +194,9 @@ async def respond(
 def _problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
+    if isinstance(error, NotAsSealed):
+        log.critical("log_is_not_as_sealed", detail=str(error))
+        return ArchiveUnavailable("The log is not as it was sealed.")
     _tell(error)
     # What an auditor reads is the log: it is away.
     gone = isinstance(error, SERVER_GONE)

@@ -48,8 +48,10 @@ EXPLANATION: Final = {
         "Nobody has this NIK. The call is charged all the same.",
     ),
     Reason.IDEMPOTENCY_CONFLICT: (
-        "Idempotency-Key ini sudah dipakai untuk isi lain, atau masih diproses.",
-        "This Idempotency-Key was used with another body, or is still in progress.",
+        "Idempotency-Key ini masih diproses (409): tunggu selama Retry-After. Atau sudah "
+        "dipakai untuk isi lain dalam 24 jam terakhir (422): pakai kunci baru.",
+        "This Idempotency-Key is still in progress (409): wait for Retry-After. Or it was "
+        "used with another body within the last 24 hours (422): take a new one.",
     ),
     Reason.QUOTA_EXCEEDED: (
         "Batas laju atau kuota habis. Tunggu selama Retry-After; anggota "
@@ -92,6 +94,18 @@ EXPLANATION: Final = {
     Reason.INTERNAL_ERROR: (
         "Kesalahan di pihak gerbang. Tidak ada yang dihitung.",
         "A fault of the gateway's own. Nothing was charged.",
+    ),
+    Reason.ARCHIVE_UNAVAILABLE: (
+        "Catatan hari-hari yang sudah diarsipkan tidak dapat dibaca saat ini; jawaban "
+        "tanpa catatan itu tidak lengkap, maka tidak diberikan. `detail` menyebut sebabnya.",
+        "Entries of archived days cannot be read at this moment; an answer without them "
+        "would not be whole, so there is none. The member `detail` says why.",
+    ),
+    Reason.ENTRIES_EXPIRED: (
+        "Catatan yang diperlukan sudah melewati masa simpan dan telah dihapus; hanya "
+        "segelnya yang disimpan. `detail` menyebut hari-harinya.",
+        "Entries that this needs have passed their retention and were removed; their "
+        "seals alone are kept. The member `detail` names the days.",
     ),
 }
 

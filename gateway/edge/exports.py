@@ -10,11 +10,17 @@ from litestar.response import Stream
 
 from gateway.audit.access import Access
 from gateway.audit.export import Exports
-from gateway.audit.extract import Extract, NotAsSealed
+from gateway.audit.extract import Extract
+from gateway.audit.tree import NotAsSealed
 from gateway.edge import rendering, spreadsheet, strict
 from gateway.edge.auditing import REASON, audited
 from gateway.edge.caller import HttpRequest, Services
-from gateway.problems import Fault, InvalidRequest
+from gateway.problems import (
+    ArchiveUnavailable,
+    EntriesExpired,
+    Fault,
+    InvalidRequest,
+)
 from gateway.vocabulary import Operation
 
 log = structlog.get_logger()
@@ -23,6 +29,7 @@ PARAMETERS: Final = ("reason", "format", "from", "to")
 MEDIA_TYPES: Final = {
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
 }
 
 
@@ -48,7 +55,7 @@ async def export(request: HttpRequest) -> Response[Any]:
         )
         form = given.get("format", "ndjson")
         if form not in MEDIA_TYPES:
-            faults.append(Fault("?format", f"want {' or '.join(MEDIA_TYPES)}"))
+            faults.append(Fault("?format", f"want one of {', '.join(MEDIA_TYPES)}"))
         from_at, to_at = (_instant(given, name, faults) for name in ("from", "to"))
         if faults:
             raise InvalidRequest(faults)
@@ -79,21 +86,35 @@ async def body(asked: Asked) -> AsyncIterator[bytes]:
     """The export, some lines at a time.
 
     Raises:
-        NotAsSealed: on the way, which breaks the answer off: its status has left, and
-            a body without its end is all that can still be said.
+        NotAsSealed, EntriesExpired, ArchiveUnavailable: on the way, which breaks the
+            answer off: its status has left, and a body without its end is all that can
+            still be said.
     """
-    if asked.form == "csv":
-        yield spreadsheet.HEADING
-    if asked.extract is None:
-        return
+    pieces = _parquet(asked) if asked.form == "parquet" else _text(asked)
     try:
-        async for lines in asked.exports.lines(asked.extract):
-            if asked.form == "csv":
-                yield spreadsheet.rows(lines)
-            else:
-                yield b"".join([line + b"\n" for line in lines])
+        async for piece in pieces:
+            yield piece
             # The worker's other calls come first, however fast the reader is.
             await asyncio.sleep(0)
     except NotAsSealed as error:
         log.critical("export_is_not_as_sealed", detail=str(error))
         raise
+    except (EntriesExpired, ArchiveUnavailable) as error:
+        log.warning("export_broken_off", detail=str(error))
+        raise
+
+
+def _parquet(asked: Asked) -> AsyncIterator[bytes]:
+    return asked.exports.parquet(asked.extract)
+
+
+async def _text(asked: Asked) -> AsyncIterator[bytes]:
+    if asked.form == "csv":
+        yield spreadsheet.HEADING
+    if asked.extract is None:
+        return
+    async for lines in asked.exports.lines(asked.extract):
+        if asked.form == "csv":
+            yield spreadsheet.rows(lines)
+        else:
+            yield b"".join([line + b"\n" for line in lines])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import structlog
 from litestar import Request, Response, get
 from prometheus_client.openmetrics import exposition
 from redis.asyncio import Redis
@@ -15,6 +16,8 @@ from gateway.audit.journal import Journal
 from gateway.clock import SECOND, ServerClock
 from gateway.postgres import Link
 from gateway.registry.residents import SQL as REGISTRY_SQL
+
+log = structlog.get_logger()
 
 PROBE_SECONDS: Final = 0.4
 # Two missed probes and their deadlines stay within the 2 s the contract promises.
@@ -45,13 +48,16 @@ class Health:
         self._redis = redis
         self._clock = clock
         self._sealing_lag = 0.0
+        self._default_rows = 0
         self._well_at = dict.fromkeys(("postgres", "registry", "redis"), -STALE_SECONDS)
 
     def degraded(self) -> list[str]:
         """What has not answered well lately, or lags, by name."""
         now = time.monotonic()
         stale = [name for name, at in self._well_at.items() if now - at > STALE_SECONDS]
-        return [*stale, "sealing"] if self._sealing_lag > ALERT_LAG else stale
+        lagging = ["sealing"] if self._sealing_lag > ALERT_LAG else []
+        misplaced = ["default-partition"] if self._default_rows else []
+        return [*stale, *lagging, *misplaced]
 
     @staticmethod
     def ready(degraded: list[str]) -> bool:
@@ -80,10 +86,20 @@ class Health:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
                 raise ConnectionError("PostgreSQL takes no writes")
             lag = await connection.fetchval(AUDIT_SQL["sealing_lag"])
+            self._found_default_rows(
+                await connection.fetchval(AUDIT_SQL["default_rows"])
+            )
         self._journal.found_writable()
         self._sealing_lag = max(0.0, lag or 0.0)
         self._journal.found_sealing_lag(self._sealing_lag)
         telemetry.SEALING_LAG.set(self._sealing_lag)
+
+    def _found_default_rows(self, rows: int) -> None:
+        if rows and not self._default_rows:
+            # No partition was there for them: `gateway audit partitions` moves them.
+            log.error("default_partition_has_rows", rows=rows)
+        self._default_rows = rows
+        telemetry.DEFAULT_ROWS.set(rows)
 
     async def _ask_registry(self) -> None:
         async with self._registry.connection() as connection:

@@ -13,6 +13,7 @@ from gateway.edge.caller import (
     Services,
     begin,
     credential,
+    header_values,
     read_json_body,
     respond,
     services,
@@ -29,6 +30,9 @@ def _reader(request: HttpRequest, read: Reader) -> Callable[[], Awaitable[Questi
     async def read_question() -> Question:
         question = read(await read_json_body(request))
         strict.query_members(request.query_params.multi_items(), (), question.faults)
+        question.idempotency_key = strict.read_idempotency_key(
+            header_values(request, b"idempotency-key"), question.faults
+        )
         return question
 
     return read_question

@@ -13,10 +13,10 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def refuse_other_methods(
-    path: str, operation: Operation, allowed: str
+    path: str, operation: Operation, *allowed: str
 ) -> HTTPRouteHandler:
     """The handler of every method that the route at `path` does not have."""
-    others = [method for method in _METHODS if method != allowed]
+    others = [method for method in _METHODS if method not in allowed]
 
     @route(
         path,
@@ -32,7 +32,7 @@ def refuse_other_methods(
         async def answer() -> Response[bytes]:
             async with held.journal.recording(access):
                 identify(held.directory, access, credential(request), held.clock.now())
-                raise MethodNotAllowed((allowed,))
+                raise MethodNotAllowed(allowed)
 
         return await respond(access, answer)
 

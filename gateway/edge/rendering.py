@@ -9,7 +9,12 @@ import msgspec
 from litestar import Response
 
 from gateway.problems import (
+    ArchiveUnavailable,
+    EntriesExpired,
+    IdempotencyConflict,
     InvalidRequest,
+    KeyInProgress,
+    KeyReused,
     MethodNotAllowed,
     NotGranted,
     Problem,
@@ -47,7 +52,12 @@ STATUS: Final = {
     Reason.UNSUPPORTED_MEDIA_TYPE: 415,
     Reason.PAYLOAD_TOO_LARGE: 413,
     Reason.INTERNAL_ERROR: 500,
+    Reason.ARCHIVE_UNAVAILABLE: 503,
+    Reason.ENTRIES_EXPIRED: 410,
 }
+
+# A reason has one status, but for a key that came with another body.
+_KEY_REUSED: Final = 422
 
 TITLE: Final = {
     Reason.UNAUTHENTICATED: "A valid key is needed",
@@ -68,6 +78,8 @@ TITLE: Final = {
     Reason.UNSUPPORTED_MEDIA_TYPE: "The body must be application/json",
     Reason.PAYLOAD_TOO_LARGE: "The body is too large",
     Reason.INTERNAL_ERROR: "The gateway failed",
+    Reason.ARCHIVE_UNAVAILABLE: "Archived entries cannot be read now",
+    Reason.ENTRIES_EXPIRED: "These entries are kept no longer",
 }
 
 # Answers about people are for the one who asked, now.
@@ -104,16 +116,25 @@ def _headers(access_id: str | None, decision: Decision | None) -> dict[str, str]
 
 
 def answer(
-    body: object, *, access_id: str | None, decision: Decision | None = None
+    body: object,
+    *,
+    access_id: str | None,
+    decision: Decision | None = None,
+    status: int = 200,
 ) -> Response[bytes]:
     """A 200 of JSON; `body` is bytes of JSON, or what msgspec makes JSON of."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return Response(
         content,
-        status_code=200,
+        status_code=status,
         media_type="application/json",
         headers=_headers(access_id, decision),
     )
+
+
+def done(*, access_id: str | None) -> Response[bytes]:
+    """A 204: done, and nothing to say."""
+    return Response(b"", status_code=204, headers=_headers(access_id, None))
 
 
 def public(body: object) -> Response[bytes]:
@@ -138,18 +159,21 @@ def problem(
 ) -> Response[bytes]:
     """The problem document, with `access_id` where there is an entry."""
     reason = error.reason
+    status = _KEY_REUSED if isinstance(error, KeyReused) else STATUS[reason]
     headers = _headers(access_id, decision)
     document: dict[str, object] = {
         "type": problem_type(reason),
         "title": TITLE[reason],
-        "status": STATUS[reason],
+        "status": status,
     }
     _add_details(error, document, headers)
+    if isinstance(error, KeyInProgress | QuotaExceeded):
+        headers["Retry-After"] = str(error.retry_after)
     if access_id is not None:
         document["access_id"] = access_id
     return Response(
         msgspec.json.encode(document),
-        status_code=STATUS[reason],
+        status_code=status,
         media_type="application/problem+json",
         headers=headers,
     )
@@ -167,9 +191,10 @@ def _add_details(
             document["detail"] = f"outside the grant: {what}"
             if fields:
                 document["fields"] = fields
-        case QuotaExceeded(violated=violated, retry_after=retry_after):
+        case IdempotencyConflict() | ArchiveUnavailable() | EntriesExpired():
+            document["detail"] = str(error)
+        case QuotaExceeded(violated=violated):
             document["violated-policies"] = violated
-            headers["Retry-After"] = str(retry_after)
         case MethodNotAllowed(allowed=allowed):
             headers["Allow"] = ", ".join(allowed)
         case _:

@@ -24,6 +24,8 @@ _INSTANT: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:[0-5]\d)"
 )
 _ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_BARE_KEY: Final = re.compile(r"[!#-~][!-~]{0,63}")
+_QUOTED_KEY: Final = re.compile(r'"((?:[!#-\[\]-~]|\\["\\]){1,64})"')
 _FIELD_NAMES: Final = frozenset(RESIDENT_FIELDS)
 
 
@@ -86,10 +88,15 @@ def check_members(
     faults.extend(
         Fault(pointer(parent, name), "no such member") for name in sorted(unknown)
     )
-    twice = members.twice if isinstance(members, _Members) else ()
-    faults.extend(
-        Fault(pointer(parent, name), "given more than once") for name in twice
-    )
+    check_once(members, faults, parent)
+
+
+def check_once(value: object, faults: list[Fault], at: str) -> None:
+    """Every member of an object within the body once; what else it is, others check."""
+    if isinstance(value, _Members):
+        faults.extend(
+            Fault(pointer(at, name), "given more than once") for name in value.twice
+        )
 
 
 def read_nik(value: object, faults: list[Fault], at: str = "/nik") -> str | None:
@@ -202,6 +209,33 @@ def read_number(
     ):
         return int(str(value))
     faults.append(Fault(at, f"want a number from {least} to {most}"))
+    return None
+
+
+def read_id(value: object, faults: list[Fault], at: str) -> int:
+    """A number in a body that names something; 0, which names nothing, if it is none."""
+    # A bool is an int to Python, and true is no id.
+    if type(value) is int:
+        return value
+    faults.append(Fault(at, "want a number"))
+    return 0
+
+
+def read_idempotency_key(values: list[str], faults: list[Fault]) -> str | None:
+    """The key of the header's values, if it came: it may stand bare or in quotes.
+
+    In quotes it is a string of RFC 9651 §3.3.3, as draft-ietf-httpapi-idempotency-key-header
+    wants it, and the same key as without them.
+    """
+    if not values:
+        return None
+    text = values[0].strip(" \t") if len(values) == 1 else ""
+    if _BARE_KEY.fullmatch(text):
+        return text
+    if quoted := _QUOTED_KEY.fullmatch(text):
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    wanted = "want one key of 1 to 64 visible ASCII characters"
+    faults.append(Fault("/headers/idempotency-key", wanted))
     return None
 
 

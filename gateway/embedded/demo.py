@@ -114,12 +114,14 @@ def _environment(
         "GATEWAY_REGISTRY_DSN": provisioned.dsn("registry", DATABASE),
         "GATEWAY_AUDITOR_DSN": provisioned.dsn("auditor", DATABASE),
         "GATEWAY_RECEIPTS_DSN": provisioned.dsn("receipts", DATABASE),
+        "GATEWAY_ADMIN_DSN": provisioned.dsn("admin", DATABASE),
         "GATEWAY_SEALER_DSN": provisioned.dsn("sealer", DATABASE),
         "GATEWAY_REDIS_URL": valkey.url,
         "GATEWAY_PEPPER_FILE": _secret(data / "secrets", "pepper"),
         "GATEWAY_SUBJECT_KEYS_FILE": _secret(data / "secrets", "subject-keys"),
         "GATEWAY_SIGNING_KEY_FILE": _secret(data / "secrets", "signing-key"),
         "GATEWAY_LOG_ORIGIN": ORIGIN,
+        "GATEWAY_ARCHIVE_DIR": str(data / "archive"),
         "GATEWAY_PORT": str(port),
     }
     if workers is not None:

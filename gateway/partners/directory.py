@@ -289,13 +289,16 @@ async def _read_changes(connection: Connection, since: int) -> _Changes:
             ],
             institutions=[
                 (row["id"], row["name"])
-                for row in await connection.fetch(_SQL["institutions"], since, None)
+                for row in await connection.fetch(
+                    _SQL["institutions"], since, None, 0, None
+                )
             ],
             # In portions: a worker goes on serving while it reads everything anew.
             agreements=[
                 read_agreement(row)
                 async for row in connection.cursor(
-                    _SQL["agreements"], since, None, prefetch=ROWS_AT_ONCE
+                    *(_SQL["agreements"], since, None, 0, None, None),
+                    prefetch=ROWS_AT_ONCE,
                 )
             ],
             keys=[

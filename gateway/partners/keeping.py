@@ -97,15 +97,17 @@ async def change_agreement(
     connection: Connection,
     agreement: int,
     *,
+    institution: object = None,
     from_at: int | None = None,
     to_at: int | None = None,
     grants: object = None,
     limits: object = None,
     status: object = None,
-) -> None:
-    """Change what is given and leave the rest.
+) -> int:
+    """Change what is given and leave the rest; return the agreement's id.
 
-    `grants` replaces them all; a limit left out of `limits` stays what it is.
+    `grants` replaces them all; a limit left out of `limits` stays what it is. An
+    `institution` must be the one whose it is: an agreement is never another's.
 
     Raises:
         NotFound: there is no such agreement.
@@ -116,6 +118,7 @@ async def change_agreement(
     if now is None:
         raise NotFound
     faults: list[Fault] = []
+    terms.read_same_institution(institution, now["institution"], faults)
     begins = from_datetime(now["from_at"]) if from_at is None else from_at
     ends = from_datetime(now["to_at"]) if to_at is None else to_at
     terms.read_span(begins, ends, faults)
@@ -132,6 +135,7 @@ async def change_agreement(
     if granted is not None:
         await connection.execute(_SQL["delete_grants"], number)
         await _insert_grants(connection, number, granted)
+    return number
 
 
 async def create_key(
@@ -176,8 +180,10 @@ async def create_key(
     )
 
 
-async def revoke_key(connection: Connection, key_id: str) -> None:
-    """End a key, or a staff token, by its public id; to do it again changes nothing.
+async def revoke_key(connection: Connection, key_id: str) -> str:
+    """End a key, or a staff token, by its public id, and return that.
+
+    To do it again changes nothing.
 
     Raises:
         NotFound: there is no such key.
@@ -185,6 +191,7 @@ async def revoke_key(connection: Connection, key_id: str) -> None:
     ended = terms.require_key_id(key_id)
     if await connection.fetchval(_SQL["revoke_key"], ended) is None:
         raise NotFound
+    return ended
 
 
 async def create_staff(
@@ -212,8 +219,10 @@ async def create_staff(
     return NewStaff(staff, token)
 
 
-async def revoke_staff(connection: Connection, staff: int) -> None:
-    """End a member of staff's token; to do it again changes nothing.
+async def revoke_staff(connection: Connection, staff: int) -> int:
+    """End a member of staff's token, and return the member's id.
+
+    To do it again changes nothing.
 
     Raises:
         NotFound: there is no such member.
@@ -221,6 +230,7 @@ async def revoke_staff(connection: Connection, staff: int) -> None:
     ended = terms.require_id(staff)
     if await connection.fetchval(_SQL["revoke_staff"], ended) is None:
         raise NotFound
+    return ended
 
 
 async def _insert_key(

@@ -63,6 +63,11 @@ def parse(text: str) -> Credential | None:
     return Credential(match[1], text)
 
 
+def environment_of(text: str) -> Environment:
+    """Which of the two a well-formed key is of."""
+    return Environment.TEST if text[4:8] == Environment.TEST else Environment.LIVE
+
+
 def checksum(body: str) -> str:
     """CRC-32 of the ASCII text in base62, the most significant digit first."""
     remainder = zlib.crc32(body.encode("ascii"))

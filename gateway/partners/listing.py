@@ -1,12 +1,13 @@
 """What is kept about partners and staff, for the people who keep it: never a secret.
 
-Instants are microseconds since 1970 in UTC. Each list takes `only`, the id of the one
-that is wanted, and raises NotFound if there is none such.
+Instants are microseconds since 1970 in UTC. Each list is in the order of its ids (of
+keys: in which they were made; tokens are not among them) and takes `only`, the id of the one that is wanted, and
+raises NotFound if there is none such; or a `part` of the list.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -26,6 +27,19 @@ from gateway.vocabulary import Limits
 _SQL: Final = queries("gateway.partners")
 
 
+class Part(NamedTuple):
+    """At most `limit` of a list (None: all), those above the number `after`.
+
+    The number is the record's `number`, or its id where it has none.
+    """
+
+    after: int = 0
+    limit: int | None = None
+
+
+_ALL: Final = Part()
+
+
 @dataclass(frozen=True, slots=True)
 class InstitutionRecord:
     id: int
@@ -35,11 +49,14 @@ class InstitutionRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """An institution's key; empty `networks` admit it from anywhere."""
+    """An institution's key, or a token: then it has no institution.
+
+    Empty `networks` admit it from anywhere.
+    """
 
     id: str
     number: int
-    institution: int
+    institution: int | None
     not_after: int | None
     networks: tuple[Network, ...]
     created_at: int
@@ -61,29 +78,37 @@ class StaffRecord:
 
 
 async def list_institutions(
-    connection: Connection, *, only: int | None = None
+    connection: Connection, *, only: int | None = None, part: Part = _ALL
 ) -> list[InstitutionRecord]:
     wanted = None if only is None else require_id(only)
-    rows = _found(await connection.fetch(_SQL["institutions"], 0, wanted), only)
+    rows = await connection.fetch(_SQL["institutions"], 0, wanted, *part)
     return [
         InstitutionRecord(row["id"], row["name"], from_datetime(row["created_at"]))
-        for row in rows
+        for row in _found(rows, only)
     ]
 
 
 async def list_agreements(
-    connection: Connection, *, only: int | None = None
+    connection: Connection,
+    *,
+    only: int | None = None,
+    part: Part = _ALL,
+    institution: int | None = None,
 ) -> list[Agreement]:
     wanted = None if only is None else require_id(only)
-    rows = _found(await connection.fetch(_SQL["agreements"], 0, wanted), only)
-    return [read_agreement(row) for row in rows]
+    rows = await connection.fetch(_SQL["agreements"], 0, wanted, *part, institution)
+    return [read_agreement(row) for row in _found(rows, only)]
 
 
 async def list_keys(
-    connection: Connection, *, only: str | None = None
+    connection: Connection,
+    *,
+    only: str | None = None,
+    part: Part = _ALL,
+    institution: int | None = None,
 ) -> list[KeyRecord]:
     wanted = None if only is None else require_key_id(only)
-    rows = _found(await connection.fetch(_SQL["institution_keys"], wanted), only)
+    rows = await connection.fetch(_SQL["institution_keys"], wanted, *part, institution)
     return [
         KeyRecord(
             id=row["id"],
@@ -94,15 +119,15 @@ async def list_keys(
             created_at=from_datetime(row["created_at"]),
             revoked_at=read_instant(row["revoked_at"]),
         )
-        for row in rows
+        for row in _found(rows, only)
     ]
 
 
 async def list_staff(
-    connection: Connection, *, only: int | None = None
+    connection: Connection, *, only: int | None = None, part: Part = _ALL
 ) -> list[StaffRecord]:
     wanted = None if only is None else require_id(only)
-    rows = _found(await connection.fetch(_SQL["staff_members"], wanted), only)
+    rows = await connection.fetch(_SQL["staff_members"], wanted, *part)
     return [
         StaffRecord(
             id=row["id"],
@@ -114,7 +139,7 @@ async def list_staff(
             created_at=from_datetime(row["created_at"]),
             revoked_at=read_instant(row["revoked_at"]),
         )
-        for row in rows
+        for row in _found(rows, only)
     ]
 
 

@@ -15,15 +15,18 @@ SELECT version FROM directory_version;
 SELECT number, name FROM purposes WHERE version > $1;
 
 -- name: institutions
--- Which institutions changed after version $1 (of one id, $2, if given)? institutions_changed, or the primary key.
+-- Which institutions changed after version $1 (of one id, $2, if given), the first $4 above id $3?
+-- institutions_changed, or the primary key.
 SELECT id, name, created_at
 FROM institutions
-WHERE version > $1 AND id = coalesce($2, id)
-ORDER BY id;
+WHERE version > $1 AND id = coalesce($2, id) AND id > $3
+ORDER BY id
+LIMIT $4;
 
 -- name: agreements
--- Which agreements changed after version $1 (of one id, $2, if given), each whole, its grants as
--- columns of one length? agreements_changed, or the primary key; grants by theirs.
+-- Which agreements changed after version $1 (of one id, $2, if given), the first $4 above id $3 (of
+-- one institution, $5, if given), each whole, its grants as columns of one length?
+-- agreements_changed, or the primary key; grants by theirs.
 SELECT
     agreements.id, institution, from_at, to_at, status, rate, burst, day, month,
     purposes, purpose_numbers, operations, fields, name_similarities
@@ -40,8 +43,13 @@ CROSS JOIN LATERAL (
     INNER JOIN purposes ON purposes.number = grants.purpose
     WHERE grants.agreement = agreements.id
 ) AS granted
-WHERE agreements.version > $1 AND agreements.id = coalesce($2, agreements.id)
-ORDER BY agreements.id;
+WHERE
+    agreements.version > $1
+    AND agreements.id = coalesce($2, agreements.id)
+    AND agreements.id > $3
+    AND institution = coalesce($5, institution)
+ORDER BY agreements.id
+LIMIT $4;
 
 -- name: limits_of_an_institution
 -- Which agreements has an institution, with their limits and without their grants, and what time
@@ -60,20 +68,24 @@ LEFT JOIN staff ON staff.id = keys.staff
 WHERE keys.version > $1;
 
 -- name: institution_keys
--- Which keys have institutions (one key, $1, if given)? Never a digest. Whole table, or keys_id_key.
+-- Which keys have institutions (one key or token, $1, if given), the first $3 above number $2 (of
+-- one institution, $4, if given)? Never a digest. The primary key, or keys_id_key.
 SELECT id, number, institution, not_after, cidrs, created_at, revoked_at
 FROM keys
-WHERE institution IS NOT NULL AND id = coalesce($1, id)
-ORDER BY number;
+WHERE (institution = coalesce($4, institution) OR id = $1) AND id = coalesce($1, id) AND number > $2
+ORDER BY number
+LIMIT $3;
 
 -- name: staff_members
--- Who is staff (one of them, $1, if given), under which token? Never a digest. Whole table, or the primary key.
+-- Who is staff (one of them, $1, if given), under which token, the first $3 above id $2? Never a
+-- digest. The primary key.
 SELECT
     staff.id, role, name, keys.id AS token, number, not_after, staff.created_at, revoked_at
 FROM staff
 INNER JOIN keys ON keys.staff = staff.id
-WHERE staff.id = coalesce($1, staff.id)
-ORDER BY staff.id;
+WHERE staff.id = coalesce($1, staff.id) AND staff.id > $2
+ORDER BY staff.id
+LIMIT $3;
 
 -- name: lock_institution
 -- Is there such an institution? Holds off whoever else counts its keys. Primary key.
@@ -81,7 +93,7 @@ SELECT id FROM institutions WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: lock_agreement
 -- What does this agreement say now? Holds off whoever else would change it. Primary key.
-SELECT from_at, to_at, status, rate, burst, day, month
+SELECT institution, from_at, to_at, status, rate, burst, day, month
 FROM agreements
 WHERE id = $1
 FOR NO KEY UPDATE;
@@ -138,3 +150,14 @@ RETURNING number;
 -- Ends every token of a member of staff, once. keys_of_staff.
 UPDATE keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE staff = $1
 RETURNING number;
+
+-- name: insert_change
+-- What a change was about, and what that became.
+INSERT INTO changes (batch, at, operation, id, became) VALUES ($1, $2, $3, $4, $5);
+
+-- name: changes_of
+-- Which changes of the kinds $1 were there of the thing with id $2, the last $3? changes_of_one.
+SELECT batch, at, operation, became FROM changes
+WHERE operation = ANY($1::smallint[]) AND id = $2
+ORDER BY batch DESC
+LIMIT $3;

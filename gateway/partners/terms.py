@@ -6,10 +6,13 @@ so nothing read in part is ever used. What is refused here, the schema refuses t
 here it is said in words and with a pointer.
 """
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple
 
+from gateway.clock import from_datetime
 from gateway.partners.agreement import OPERATION_BIT, STATUSES, Status
 from gateway.partners.keys import ID_LENGTH
 from gateway.problems import Fault, NotFound
@@ -20,12 +23,18 @@ Network = IPv4Network | IPv6Network
 MOST: Final = Limits(rate=10**6, burst=10**7, day=10**12, month=10**12)
 LONGEST_NAME: Final = 200
 HIGHEST_ID: Final = 2**31 - 1
+# In place of an instant that could not be read, so that the rest is still checked.
+EARLIEST: Final = from_datetime(datetime.min.replace(tzinfo=UTC))
+LATEST: Final = from_datetime(datetime.max.replace(tzinfo=UTC))
 DEFAULT_NAME_SIMILARITY: Final = 0.9
 LOWEST_NAME_SIMILARITY: Final = 0.5
 
 _GRANT_MEMBERS: Final = frozenset(
     {"purpose", "operations", "fields", "name_similarity"}
 )
+_WRITTEN_ID: Final = re.compile(r"[1-9][0-9]{0,9}")
+# A name is kept and shown like any other free text.
+_NIK_OR_KEY: Final = re.compile(r"\d{16}|gd[ks]_(?:live|test)_[0-9A-Za-z]{8}")
 _ROLES: Final = {role.word: role for role in STAFF_ROLES}
 
 
@@ -42,6 +51,9 @@ def read_name(value: object, faults: list[Fault]) -> str:
     name = value.strip() if isinstance(value, str) else ""
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         detail = f"must be 1 to {LONGEST_NAME} printable characters"
+        faults.append(Fault("/name", detail))
+    elif _NIK_OR_KEY.search(name):
+        detail = "must hold neither 16 digits in a row nor a key"
         faults.append(Fault("/name", detail))
     return name
 
@@ -60,6 +72,12 @@ def read_status(value: object, faults: list[Fault]) -> Status:
             return status
     faults.append(Fault("/status", _one_of(dict.fromkeys(STATUSES))))
     return "suspended"
+
+
+def read_same_institution(value: object, holder: int, faults: list[Fault]) -> None:
+    """Check that an agreement is not to become another's: what it was is in the log."""
+    if value is not None and (type(value) is not int or value != holder):
+        faults.append(Fault("/institution", "must be the one whose agreement it is"))
 
 
 def read_span(from_at: int, to_at: int, faults: list[Fault]) -> None:
@@ -205,6 +223,17 @@ def require_id(number: int) -> int:
     if not 0 < number <= HIGHEST_ID:
         raise NotFound
     return number
+
+
+def require_written_id(text: str) -> int:
+    """Return the id that a text writes, as `require_id` does; it has one spelling.
+
+    Raises:
+        NotFound: it writes none that any row can have.
+    """
+    if not _WRITTEN_ID.fullmatch(text):
+        raise NotFound
+    return require_id(int(text))
 
 
 def require_key_id(key_id: str) -> str:

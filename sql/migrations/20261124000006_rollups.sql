@@ -2,9 +2,8 @@
 
 -- How many entries there were in each hour, and in each day of Asia/Jakarta, so that a
 -- summary need not read them. A cache of the sealed log and no part of it, so, unlike
--- the log, it is updated in place. Whoever doubts it makes it anew, while all goes on:
---   BEGIN; TRUNCATE rollups; UPDATE rolled_up SET below = 0; COMMIT;
--- and the sealer's process counts again from the first leaf (of what is not archived).
+-- the log, it is updated in place. Whoever doubts it has it made anew, while all goes on, by
+-- recount_rollups() (of the archive's migration), which keeps what only the archive can count.
 CREATE TABLE rollups (
     since timestamptz NOT NULL,
     entries bigint NOT NULL,

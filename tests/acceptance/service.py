@@ -170,6 +170,7 @@ def _environment(
         "GATEWAY_AUDITOR_DSN": log.dsn("auditor", LOG),
         "GATEWAY_RECEIPTS_DSN": log.dsn("receipts", LOG),
         "GATEWAY_SEALER_DSN": log.dsn("sealer", LOG),
+        "GATEWAY_ADMIN_DSN": log.dsn("admin", LOG),
         "GATEWAY_SIGNING_KEY_FILE": write_secrets(folder / "signing-key", 1),
         "GATEWAY_LOG_ORIGIN": "log.example/acceptance",
         "GATEWAY_REDIS_URL": redis_url,

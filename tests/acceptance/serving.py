@@ -47,6 +47,10 @@ class Gateway:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def stop(self) -> None:
         """Ends it, and whatever of it does not end by itself."""
         self._process.terminate()
@@ -71,6 +75,14 @@ class Gateway:
                 if "spawn_main" in " ".join(child.cmdline()):
                     found.add(child.pid)
         return found
+
+    def sealer(self) -> int | None:
+        """The pid of its sealer, while there is one."""
+        for child in psutil.Process(self._process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if child.cmdline()[-1:] == ["seal"]:
+                    return child.pid
+        return None
 
     async def ready(self, workers: int) -> None:
         """Waits until that many workers answer that they are ready."""

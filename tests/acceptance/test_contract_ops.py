@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.acceptance]
 
 HERE: Final = "urn:gateway:openapi"
 ROUTES: Final = {"/ops/journal": "ops.journal", "/ops/limits": "ops.limits"}
-SCHEMAS: Final = {"/ops/journal": "Journal", "/ops/limits": "Limits"}
+SCHEMAS: Final = {"/ops/journal": "Journal", "/ops/limits": "LimitsOverview"}
 # A worker adds its refusals to the tally twice a second.
 TALLIED: Final = 1.0
 

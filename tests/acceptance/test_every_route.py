@@ -32,7 +32,13 @@ PUBLIC: Final = {
     "/log/proof/inclusion",
     "/log/proof/range",
 }
-PLACEHOLDERS: Final = {"access_id": "01a21017-72c5-7000-8020-000000000000"}
+PLACEHOLDERS: Final = {
+    "access_id": "01a21017-72c5-7000-8020-000000000000",
+    "institution": "1",
+    "agreement": "1",
+    "key": "Ab3dE6gH",
+    "member": "1",
+}
 
 
 def routes(service: Service) -> Iterator[tuple[str, str]]:
@@ -98,6 +104,8 @@ def wrong_kinds(service: Service, path: str) -> list[str]:
         return [institution, service.staff["ops"], service.staff["admin"]]
     if path.startswith("/ops"):
         return [institution, service.staff["auditor"], service.staff["admin"]]
+    if path.startswith("/admin"):
+        return [institution, service.staff["ops"], service.staff["auditor"]]
     if path.startswith("/v1"):
         return list(service.staff.values())
     raise AssertionError(f"nobody said whose route {path} is")

@@ -11,7 +11,10 @@ import asyncpg
 from redis.asyncio import Redis
 
 from gateway.audit.access import Access
+from gateway.audit.archived import Archive
+from gateway.audit.claims import Claims
 from gateway.audit.entry import parse_address
+from gateway.audit.idempotency import Attempts
 from gateway.audit.journal import Journal
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import SealedLog
@@ -102,7 +105,8 @@ async def lookups_over(
     *, hot: str, registry: str, auditor: str, receipts: str, redis: Redis
 ) -> AsyncIterator[Lookups]:
     clock = ServerClock()
-    names = {"directory": hot, "listener": hot, "journal": hot, "lookups": registry}
+    hots = ("directory", "listener", "journal", "claims")
+    names = dict.fromkeys(hots, hot) | {"lookups": registry}
     links = {
         name: Link(dsn, name=name, statement_seconds=0) for name, dsn in names.items()
     }
@@ -122,8 +126,10 @@ async def lookups_over(
                     [links["journal"]], peppers=SECRETS, clock=clock, tasks=tasks
                 ),
                 subjects=SubjectKeys(SECRETS),
-                own_entries=OwnEntries(own),
+                own_entries=OwnEntries(own, everything, Archive(None)),
                 sealed=SealedLog(everything),
+                attempts=Attempts(SECRETS),
+                claims=Claims(links["claims"], tasks=tasks),
                 clock=clock,
             )
     finally:

@@ -135,7 +135,7 @@ async def test_the_first_admin_is_made_on_an_empty_database(
 
 
 async def test_each_change_is_one_entry_that_says_why_and_who(
-    gateway: CommandLine,
+    gateway: CommandLine, superuser: Connection
 ) -> None:
     bank = str((await gateway.made("institution", "create", "Bank Contoh"))["id"])
     pact = str((await gateway.made("agreement", "create", bank, *TERMS))["id"])
@@ -163,6 +163,10 @@ async def test_each_change_is_one_entry_that_says_why_and_who(
         assert (entry["actor"], entry["outcome"]) == ("admin", "done")
         assert (entry["key"], entry["address"]) == (None, None)
         assert entry["operator"] == operator
+    # And beside the log stands what each was about.
+    changed = await superuser.fetch("SELECT id FROM changes ORDER BY batch")
+    made = [bank, pact, key, member]
+    assert [row["id"] for row in changed] == [*made, pact, key, member]
 
 
 async def test_an_answer_names_the_entry_of_its_change(gateway: CommandLine) -> None:

@@ -72,16 +72,12 @@ async def test_more_than_can_be_counted_in_bounded_time_is_not_counted(
     database: Database, hot: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(condition, "MOST_WAITING", 2)
-    monkeypatch.setattr(condition, "MOST_DEFAULT_ROWS", 3)
     at = now()
     for _ in range(2):
         await write(hot, [refusal(at)] * 4)
     assert (await condition_of(database)).sealing.waiting == 8
-    await write(hot, [refusal(at + 40 * DAY)] * 4)
-    told = await condition_of(database)
-    assert told.sealing.waiting is None
-    # Three of the four entries, and the one batch.
-    assert told.default_rows == 3 + 1
+    await write(hot, [refusal(at)])
+    assert (await condition_of(database)).sealing.waiting is None
 
 
 async def test_rows_that_no_partition_took_are_told(
@@ -91,6 +87,14 @@ async def test_rows_that_no_partition_took_are_told(
     assert (await condition_of(database)).default_rows == 0
     await write(hot, [refusal(now() + 40 * DAY)] * 6)
     assert (await condition_of(database)).default_rows == 6 + 1
+
+
+async def test_rows_that_no_partition_took_are_counted_up_to_ten_thousand(
+    database: Database, hot: Connection
+) -> None:
+    for _ in range(11):
+        await write(hot, [refusal(now() + 40 * DAY)] * 1000)
+    assert (await condition_of(database)).default_rows == 10_000 + 11
 
 
 async def test_a_day_is_as_large_as_its_partitions_with_their_indexes(

@@ -5,13 +5,15 @@ import io
 import json
 import random
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gateway.audit.export import write_export
-from gateway.audit.extract import NotAsSealed
 from gateway.audit.placing import Kind
+from gateway.audit.tree import NotAsSealed
 from gateway.audit.verification import verify
 from gateway.clock import SECOND
 from gateway.edge import spreadsheet
@@ -226,3 +228,35 @@ async def test_the_body_of_an_answer_is_the_lines_or_their_rows(log: Log) -> Non
     rows = list(csv.DictReader(io.StringIO(as_csv.decode(), newline="")))
     assert [row["access_id"] for row in rows] == [one["access_id"] for one in lines]
     assert as_csv.count(b"\r\n") == extract.end + 1
+
+
+async def test_parquet_of_an_altered_log_ends_without_its_end(log: Log) -> None:
+    await log.write(log.now, batches=12, apart=SECOND)
+    await log.seal()
+    await log.superuser.execute("UPDATE entries SET fields = 77 WHERE position = 7")
+    extract = await log.exports.find(None, None)
+    assert extract is not None
+    made: list[bytes] = []
+    with pytest.raises(NotAsSealed, match="not as it was sealed"):
+        await collect(body(Asked(log.exports, extract, "parquet")), made)
+    # A Parquet file begins with these letters, and ends with them once it is whole.
+    assert b"".join(made) in {b"", b"PAR1"}
+
+
+async def collect(pieces: AsyncIterator[bytes], made: list[bytes]) -> None:
+    # Not a list made at the end: what came before an error is asked for.
+    async for piece in pieces:
+        made += [piece]
+
+
+async def test_a_reader_that_leaves_takes_the_process_with_it(log: Log) -> None:
+    await log.write(log.now, batches=12, apart=SECOND)
+    await log.seal()
+    extract = await log.exports.find(None, None)
+    async with aclosing(log.exports.parquet(extract)) as pieces:
+        async for piece in pieces:
+            assert piece.startswith(b"PAR1")
+            break
+    assert not [
+        one for one in psutil.Process().children() if "columnar" in str(one.cmdline())
+    ]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
 import httpx
@@ -34,7 +35,19 @@ async def log(
         yield log
 
 
-def served(database: Database, redis_url: str, folder: Path) -> ServeSettings:
+class Written(Protocol):
+    """A log that is served: where it is, and somebody who may change its tables."""
+
+    @property
+    def database(self) -> Database: ...
+
+    @property
+    def superuser(self) -> Connection: ...
+
+
+def served(
+    database: Database, redis_url: str, folder: Path, archive: Path | None = None
+) -> ServeSettings:
     for name in ("pepper", "subject", "signing"):
         secret = folder / name
         secret.touch(mode=0o600)
@@ -50,6 +63,7 @@ def served(database: Database, redis_url: str, folder: Path) -> ServeSettings:
             "subject_keys_file": folder / "subject",
             "signing_key_file": folder / "signing",
             "log_origin": logs.ORIGIN,
+            "archive_dir": archive,
         }
     )
 
@@ -61,17 +75,19 @@ class Auditor:
     client: httpx.AsyncClient
     headers: dict[str, str]
 
-    async def get(self, query: dict[str, str]) -> httpx.Response:
-        return await self.client.get(
-            "/audit/export", params=query, headers=self.headers
-        )
+    async def get(
+        self, query: dict[str, str], path: str = "/audit/export"
+    ) -> httpx.Response:
+        return await self.client.get(path, params=query, headers=self.headers)
 
 
 @asynccontextmanager
-async def serving(log: Log, redis_url: str, folder: Path) -> AsyncIterator[Auditor]:
+async def serving(
+    log: Written, redis_url: str, folder: Path, archive: Path | None = None
+) -> AsyncIterator[Auditor]:
     """The application on real servers, and an auditor of its own."""
     await log.superuser.execute("ALTER TABLE keys ALTER number RESTART WITH 100")
-    settings = served(log.database, redis_url, folder)
+    settings = served(log.database, redis_url, folder, archive)
     admin = await asyncpg.connect(log.database.dsn("admin"))
     made = await keeping.create_staff(
         admin,
@@ -136,7 +152,7 @@ async def test_the_route_gives_rows_of_a_time_and_an_empty_range_for_none(
 async def test_the_route_tells_all_faults_and_refuses_others(
     log: Log, valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    asked = {"format": "parquet", "from": "yesterday", "nik": "x"}
+    asked = {"format": "xlsx", "from": "yesterday", "nik": "x"}
     async with serving(log, valkey.url, tmp_path) as auditor:
         bad = await auditor.get(asked)
         posted = await auditor.client.post("/audit/export", headers=auditor.headers)

@@ -1,9 +1,7 @@
 """One call, whole, on real servers: exactly one entry, charged where it says so."""
 
 import asyncio
-import types
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from functools import partial
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -30,6 +28,7 @@ from gateway.problems import (
 from gateway.redis import open_redis
 from gateway.vocabulary import Actor, Outcome, Reason
 from tests.conftest import Database
+from tests.integration.cancelling import Work, suspensions
 from tests.integration.desks import (
     CLAIMS,
     LIMITS,
@@ -56,7 +55,6 @@ from tests.integration.desks import (
 pytestmark = pytest.mark.integration
 
 LOCK = "LOCK TABLE batches IN ACCESS EXCLUSIVE MODE"
-Work = Callable[[Lookups, Call], Coroutine[Any, Any, Any]]
 
 
 @pytest.fixture
@@ -253,43 +251,6 @@ async def test_a_key_that_collects_over_120_refusals_a_minute_is_refused_all(
     await fails(desk, QuotaExceeded)
     assert await desk.superuser.fetchval("SELECT count(*) FROM entries") == 122
     assert await desk.used() == (0, 0)
-
-
-@types.coroutine
-def cancelled_from(
-    coroutine: Coroutine[Any, Any, Any], first: int, last: int, taken: list[int]
-) -> Generator[Any, Any, Any]:
-    """Awaits it; cancels its task at each suspension from the first to the last."""
-    go_on = partial(coroutine.send, None)
-    while True:
-        try:
-            awaited = go_on()
-        except StopIteration as ended:
-            return ended.value
-        taken.append(len(taken) + 1)
-        task = asyncio.current_task()
-        if task is not None and first <= taken[-1] <= last:
-            task.cancel()
-        try:
-            yield awaited
-        except BaseException as thrown:  # noqa: BLE001 - handed on to the coroutine
-            go_on = partial(coroutine.throw, thrown)
-        else:
-            go_on = partial(coroutine.send, None)
-
-
-async def suspensions(desk: Desk, work: Work, first: int, last: int) -> list[int]:
-    """How many there were, when it is cancelled between these."""
-    taken: list[int] = []
-
-    async def call() -> None:
-        await cancelled_from(work(desk.lookups, desk.call()), first, last, taken)
-
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(call())
-        await asyncio.wait([task])
-    assert task.cancelled() == (first > 0)
-    return taken
 
 
 @pytest.mark.parametrize("last", [0, 10**9], ids=["once", "again-and-again"])

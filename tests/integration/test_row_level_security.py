@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from gateway.audit.archived import Archive
 from gateway.audit.own_entries import OwnEntries
 from gateway.clock import from_datetime
 from gateway.migration import migrate
@@ -87,10 +88,12 @@ async def test_without_an_institution_nothing_is_shown(receipts: Connection) -> 
 async def test_a_receipt_is_found_by_its_own_institution_alone(
     database: Database, written: dict[int, list[str]]
 ) -> None:
-    async with pool(
-        database.dsn("receipts"), name="receipts", size=1, statement_seconds=5
-    ) as held:
-        own = OwnEntries(held)
+    receipts, auditor = (
+        pool(database.dsn(role), name=role, size=1, statement_seconds=5)
+        for role in ("receipts", "auditor")
+    )
+    async with receipts, auditor:
+        own = OwnEntries(receipts, auditor, Archive(None))
         for institution, other in ((1, 2), (2, 1)):
             for access_id in written[institution]:
                 found = await own.entry(access_id, institution)

@@ -1,18 +1,24 @@
 """The sealer over a real database: every entry gets one leaf, and heads agree."""
 
+import asyncio
 import secrets
+import time
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
 
 import asyncpg
 import pytest
 
 from gateway.audit import merkle, tree
+from gateway.audit import sealer as sealing_module
 from gateway.audit.batch import BatchDigests, append
 from gateway.audit.checkpoint import Signer
 from gateway.audit.entry import Entry, batch_number, parse_address
+from gateway.audit.merkle import Frontier
 from gateway.audit.sealer import AlteredBatch, Sealer
 from gateway.clock import SECOND, from_datetime
-from gateway.postgres import Link
+from gateway.postgres import SERVER_GONE, Connection, Link
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
 from tests.conftest import Database
@@ -141,3 +147,82 @@ async def test_two_sealers_that_both_believe_they_hold_the_lock_give_no_number_t
         assert (await one.seal(first, grown)).size == total + 5
     link.drop()
     beside.drop()
+
+
+async def test_a_sealer_that_is_silent_for_long_loses_the_lock_to_another(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing_module, "FROZEN_SECONDS", 1)
+    (frozen, link), (other, beside) = sealer(database), sealer(database)
+    holding, thawed = asyncio.Event(), asyncio.Event()
+
+    async def freeze(connection: Connection, frontier: Frontier) -> Frontier:
+        holding.set()
+        await thawed.wait()
+        return await Sealer.seal(frozen, connection, frontier)
+
+    monkeypatch.setattr(frozen, "seal", freeze)
+    total = await write(database, [3, 4])
+    async with asyncio.TaskGroup() as tasks:
+        stuck = tasks.create_task(ended_by_the_server(frozen))
+        await holding.wait()
+        going = tasks.create_task(other.run())
+        await sealed(database, total)
+        thawed.set()
+        await stuck
+        await sealed(database, total + await write(database, [5]))
+        going.cancel()
+    link.drop()
+    beside.drop()
+
+
+async def ended_by_the_server(sealing: Sealer) -> None:
+    with pytest.raises(SERVER_GONE):
+        await sealing.run()
+
+
+async def sealed(database: Database, total: int) -> None:
+    """Waits until the log has so many leaves, and fails if it ever has more."""
+    auditor = await asyncpg.connect(database.dsn("auditor"))
+    async with asyncio.timeout(10):
+        while (head := await tree.head(auditor)) is None or head.size < total:  # noqa: ASYNC110 - no event tells of a head
+            await asyncio.sleep(0.05)
+    assert head.size == total
+    await auditor.close()
+
+
+async def test_a_sealer_that_is_behind_does_not_rest_between_passes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing_module, "MOST_BATCHES", 10)
+    monkeypatch.setattr(sealing_module, "PAUSE", 30)
+    total = await write(database, [2] * 25)
+    assert await heads_while(database, sealed(database, total)) == 3
+
+
+async def test_a_sealer_rests_between_passes_while_entries_keep_coming(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing_module, "PAUSE", 1)
+
+    async def keep_writing() -> None:
+        # In one go, so that no pass is ever over before the next batch is there.
+        ends = time.monotonic() + 2.5
+        while time.monotonic() < ends:
+            await write(database, [1] * 100)
+
+    assert 1 < await heads_while(database, keep_writing()) < 6
+
+
+async def heads_while(database: Database, work: Coroutine[Any, Any, None]) -> int:
+    """How many heads a sealer signs while the work is done."""
+    sealing, link = sealer(database)
+    auditor = await asyncpg.connect(database.dsn("auditor"))
+    async with asyncio.TaskGroup() as tasks:
+        going = tasks.create_task(sealing.run())
+        await work
+        going.cancel()
+    heads: int = await auditor.fetchval("SELECT count(*) FROM checkpoints")
+    await auditor.close()
+    link.drop()
+    return heads

@@ -6,35 +6,14 @@ from hashlib import sha256
 import pytest
 
 from gateway.audit import folding, merkle
+from tests.evidence import published
 from tests.written_logs import beside, leaf, split, tree_hash
 
 MOST = 600
 LEAVES = [leaf(number.to_bytes(2)) for number in range(MOST)]
 SIZES = [range(first, min(first + 100, MOST + 1)) for first in range(1, MOST, 100)]
 
-# The tree of the Certificate Transparency reference: its leaves, and its roots by size.
-CT_INPUTS = (
-    "",
-    "00",
-    "10",
-    "2021",
-    "3031",
-    "40414243",
-    "5051525354555657",
-    "606162636465666768696a6b6c6d6e6f",
-)
-CT_LEAVES = [leaf(bytes.fromhex(text)) for text in CT_INPUTS]
-CT_ROOTS = {
-    0: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-    1: "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-    2: "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-    3: "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-    4: "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-    5: "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-    6: "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-    7: "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-    8: "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-}
+CT_LEAVES = [leaf(one) for one in published.LEAVES]
 
 
 class Tree:
@@ -80,11 +59,11 @@ def some_of(size: int) -> list[int]:
     return sorted(one for one in near | {size // 3, size - 1} if 0 <= one < size)
 
 
-@pytest.mark.parametrize("size", CT_ROOTS)
+@pytest.mark.parametrize("size", published.ROOTS)
 def test_roots_are_those_of_the_certificate_transparency_reference(size: int) -> None:
     leaves = CT_LEAVES[:size]
-    assert merkle.root(size, Tree(leaves)).hex() == CT_ROOTS[size]
-    assert tree_hash(leaves).hex() == CT_ROOTS[size]
+    assert merkle.root(size, Tree(leaves)).hex() == published.ROOTS[size]
+    assert tree_hash(leaves).hex() == published.ROOTS[size]
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)

@@ -9,17 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway.audit.checkpoint import Checkpoint, NoteKey, Signer, note_keys
 from gateway.audit.proof import read_checkpoint, signed_by
 from gateway.settings import NumberedKeys
+from tests.evidence.published import NOTE as GO_NOTE
+from tests.evidence.published import NOTE_KEY as GO_KEY
 from tests.written_logs import KEY, ORIGIN, sign
 
-# The verifier key and the note of the examples of golang.org/x/mod/sumdb/note.
-GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-GO_NOTE = (
-    "If you think cryptography is the answer to your problem,\n"
-    "then you don't know what your problem is.\n"
-    "\n"
-    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1"
-    "FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
-)
 SIGNER = Signer(ORIGIN, bytes(range(32)))
 HEAD = Checkpoint(ORIGIN, 20_852_163, bytes(range(32)))
 NOTE = SIGNER.sign(HEAD)

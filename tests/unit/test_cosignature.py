@@ -10,49 +10,36 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway.audit.checkpoint import Checkpoint, NoteKey
 from gateway.audit.cosignature import Cosigner, CosignerKey, cosigners
 from gateway.settings import NumberedKeys
+from tests.evidence.published import (
+    COSIGNED,
+    COSIGNED_AT,
+    COSIGNER_KEY,
+    NOTE,
+    NOTE_KEY,
+)
 
 ORIGIN = "log.example/residents"
 COSIGNER = Cosigner("witness.example/w1", bytes(range(1, 33)))
 AT = 1_764_000_000
 
-# A checkpoint of a public log and the line of one of its witnesses, as published.
-PUBLISHED = """\
-arche2025h1.staging.ct.transparency.dev
-1432088532
-U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Ro=
-
-\u2014 arche2025h1.staging.ct.transparency.dev ui8GwCF1+kWqZrxGdhj4aX3gcw7XUlXQQabg/27lefwhUkzbC3NygNI75MdhL1bfTW9g8Ei59RA23oHP7Ry1k3ZFWwQ=
-\u2014 witness1.smartit.nu/witness1 pIyCDwAAAABqEiEghIp82KWebrw7/oHQwlTAm3g2RKS4+eebl8eO0WH+/iEcxZ75W3u5hNI7TOQtmJbqmNWVuE0tgh0XwzdZsDsUAQ==
-\u2014 remora.n621.de 2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5XeU/zZ0WBxtqB0DrAWfBw==
-"""
-PUBLISHED_KEY = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2"
-# From the tests of golang.org/x/mod/sumdb/note.
-NOTE_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-NOTE = (
-    "If you think cryptography is the answer to your problem,\n"
-    "then you don't know what your problem is.\n\n"
-    "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2p"
-    "ZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n"
-)
-
 
 def test_a_published_cosignature_verifies_under_its_published_key() -> None:
-    key = CosignerKey.read(PUBLISHED_KEY)
+    key = CosignerKey.read(COSIGNER_KEY)
     assert key is not None
-    assert key.text == PUBLISHED_KEY
-    found = key.cosignature(PUBLISHED)
+    assert key.text == COSIGNER_KEY
+    found = key.cosignature(COSIGNED)
     assert found is not None
     assert found.line.startswith("\u2014 remora.n621.de ")
-    assert found.at == 0x6A122120
+    assert found.at == COSIGNED_AT
 
 
 @pytest.mark.parametrize(
     "changed", ["1432088533", "U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Rp="]
 )
 def test_a_cosignature_is_over_the_whole_head(changed: str) -> None:
-    key = CosignerKey.read(PUBLISHED_KEY)
+    key = CosignerKey.read(COSIGNER_KEY)
     line = 1 if changed.isdecimal() else 2
-    lines = PUBLISHED.split("\n")
+    lines = COSIGNED.split("\n")
     lines[line] = changed
     assert key is not None
     assert not key.verifies("\n".join(lines))
@@ -67,7 +54,7 @@ def test_a_published_note_verifies_under_its_published_key() -> None:
 
 
 def test_note_keys_and_cosignature_keys_are_not_taken_for_each_other() -> None:
-    assert NoteKey.read(PUBLISHED_KEY) is None
+    assert NoteKey.read(COSIGNER_KEY) is None
     assert CosignerKey.read(NOTE_KEY) is None
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document says what the application does, and is well formed."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,29 @@ from pydantic import PostgresDsn, RedisDsn
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from gateway import changes
 from gateway.app import create_app
-from gateway.audit.condition import MOST_DEFAULT_ROWS, MOST_WAITING
+from gateway.audit.condition import MOST_WAITING
 from gateway.audit.entry import Entry, Place, line
 from gateway.audit.inspection import MOST_A_PAGE
 from gateway.audit.sealed import MOST_COSIGNED, MOST_LEAVES, Receipt
 from gateway.audit.summary import By
 from gateway.audit.tree import Head
-from gateway.edge import auditing, exports, operations, questions, summaries
+from gateway.edge import (
+    administration,
+    auditing,
+    exports,
+    listings,
+    operations,
+    questions,
+    strict,
+    summaries,
+)
 from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
 from gateway.lookup import Question
+from gateway.partners import terms
+from gateway.problems import Fault
 from gateway.quota.overview import Order
 from gateway.settings import ServeSettings
 from gateway.vocabulary import RESIDENT_FIELDS, Actor, Operation, Outcome, Reason
@@ -189,6 +202,10 @@ def test_its_members_and_parameters_are_those_that_are_read() -> None:
         ("/audit/export", exports.PARAMETERS),
         ("/audit/summary", summaries.PARAMETERS),
         ("/ops/limits", operations.PARAMETERS),
+        ("/admin/institutions", listings.PARAMETERS),
+        ("/admin/agreements", listings.PARAMETERS_OF_HELD),
+        ("/admin/keys", listings.PARAMETERS_OF_HELD),
+        ("/admin/staff", listings.PARAMETERS),
     ):
         named = [one["name"] for one in parameters_of(OPERATIONS[path, "get"])]
         assert named == list(parameters)
@@ -214,14 +231,64 @@ def test_its_bounds_are_those_of_ops_and_of_the_log() -> None:
         operations.DEFAULT_INSTITUTIONS,
         operations.MOST_INSTITUTIONS,
     )
-    in_answer = COMPONENTS["schemas"]["Limits"]["properties"]["order"]["enum"]
+    in_answer = COMPONENTS["schemas"]["LimitsOverview"]["properties"]["order"]["enum"]
     assert parameters["Order"]["schema"]["enum"] == in_answer == list(Order)
     assert parameters["Cosigned"]["schema"]["maximum"] == MOST_COSIGNED
     told = json.dumps(COMPONENTS["schemas"]["Journal"])
     assert f"{MOST_WAITING:,}" in told
-    assert f"{MOST_DEFAULT_ROWS:,}" in told
     quantiles = COMPONENTS["schemas"]["Quantiles"]["properties"]
     assert list(quantiles) == list(operations.QUANTILES)
+
+
+@pytest.mark.parametrize(
+    ("schema", "members"),
+    [
+        ("InstitutionRequest", administration.INSTITUTION_MEMBERS),
+        ("AgreementRequest", administration.AGREEMENT_MEMBERS),
+        ("AgreementChange", administration.CHANGE_MEMBERS),
+        ("KeyRequest", administration.KEY_MEMBERS),
+        ("StaffRequest", administration.STAFF_MEMBERS),
+        ("OnlyReason", ()),
+    ],
+)
+def test_the_members_of_changes_are_those_that_are_read(
+    schema: str, members: tuple[str, ...]
+) -> None:
+    told = COMPONENTS["schemas"][schema]
+    assert set(told["properties"]) == {*members, "reason"}
+    assert told["additionalProperties"] is False
+
+
+def test_its_bounds_are_those_of_the_admins_routes() -> None:
+    schemas = COMPONENTS["schemas"]
+    reason = schemas["ChangeReason"]
+    lengths = (reason["minLength"], reason["maxLength"])
+    assert lengths == (changes.SHORTEST_REASON, changes.LONGEST_REASON)
+    limits = schemas["Limits"]["properties"]
+    assert schemas["AgreementChange"]["properties"]["limits"]["properties"] == limits
+    most = {name: limit["maximum"] for name, limit in limits.items()}
+    assert most == terms.MOST._asdict()
+    similarity = schemas["Grant"]["properties"]["name_similarity"]
+    assert similarity["minimum"] == terms.LOWEST_NAME_SIMILARITY
+    assert similarity["default"] == terms.DEFAULT_NAME_SIMILARITY
+    assert schemas["Name"]["maxLength"] == terms.LONGEST_NAME
+    page = COMPONENTS["parameters"]["PageLimit"]["schema"]
+    assert (page["default"], page["maximum"]) == (auditing.DEFAULT_PAGE, MOST_A_PAGE)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "k", "~" * 64, "~" * 65, "two words", '"k"', '"', '""', '"k', 'k"'),
+        *(r'"a\"b"', r'"a\b"', r"a\b", f'"{"k" * 64}"', f'"{"k" * 65}"', "é", "k\n"),
+    ],
+)
+def test_the_idempotency_keys_it_allows_are_those_that_are_read(key: str) -> None:
+    schema = COMPONENTS["parameters"]["IdempotencyKey"]["schema"]
+    faults: list[Fault] = []
+    strict.read_idempotency_key([key], faults)
+    allowed = re.fullmatch(schema["pattern"].strip("^$"), key)
+    assert bool(allowed) == (not faults)
 
 
 def test_its_choices_are_those_of_the_export_and_the_summary() -> None:

@@ -34,6 +34,8 @@ SENT: list[tuple[Problem, int, str]] = [
     (problems.NotGranted("fields", ("kk",)), 403, "/problems/not-granted"),
     (problems.InvalidRequest([]), 400, "/problems/invalid-request"),
     (problems.ResidentNotFound(), 404, "/problems/resident-not-found"),
+    (problems.KeyReused(), 422, "/problems/idempotency-conflict"),
+    (problems.KeyInProgress(7), 409, "/problems/idempotency-conflict"),
     (problems.QuotaExceeded(("day",), 9), 429, IANA + "quota-exceeded"),
     (problems.ReducedCapacity(), 503, IANA + "temporary-reduced-capacity"),
     (
@@ -47,6 +49,16 @@ SENT: list[tuple[Problem, int, str]] = [
     (problems.UnsupportedMediaType(), 415, "/problems/unsupported-media-type"),
     (problems.PayloadTooLarge(), 413, "/problems/payload-too-large"),
     (problems.InternalError(), 500, "/problems/internal-error"),
+    (
+        problems.ArchiveUnavailable("The file of 2026-01-01 is not there."),
+        503,
+        "/problems/archive-unavailable",
+    ),
+    (
+        problems.EntriesExpired("Entries of 2026-01-01 have expired."),
+        410,
+        "/problems/entries-expired",
+    ),
 ]
 _KEY, _INTEGER = r'"[ -!#-\[\]-~]*"', r"-?\d{1,15}"
 # RFC 9651 §3.1: a list of strings, each with integer parameters.
@@ -89,7 +101,7 @@ def test_every_reason_has_a_status_and_a_title(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [sent[0] for sent in SENT], ids=lambda e: e.reason.word
+    "error", [sent[0] for sent in SENT], ids=lambda e: type(e).__name__
 )
 def test_the_entry_of_a_problem_is_a_refusal_a_failure_or_nobody(
     error: Problem,
@@ -132,6 +144,12 @@ def test_an_exhausted_limit_says_which_and_for_how_long() -> None:
     assert body(response)["violated-policies"] == ["rate", "day"]
     assert response.headers["Retry-After"] == "4000"
     assert "RateLimit" in response.headers
+
+
+def test_a_key_in_progress_is_told_for_how_long_and_a_reused_one_is_not() -> None:
+    in_progress = rendering.problem(problems.KeyInProgress(7))
+    assert in_progress.headers["Retry-After"] == "7"
+    assert "Retry-After" not in rendering.problem(problems.KeyReused()).headers
 
 
 def test_who_is_not_known_is_told_how_to_be() -> None:

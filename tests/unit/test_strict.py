@@ -324,3 +324,63 @@ def test_a_key_in_a_name_is_not_repeated() -> None:
     strict.check_members({key: 1}, (), faults)
     strict.query_members([(key, "1")], (), faults)
     assert [fault.pointer for fault in faults] == ["", "?"]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("8e03978e-40d5-43dd-bc93-6894a57f9324",) * 2,
+        (
+            '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+            "8e03978e-40d5-43dd-bc93-6894a57f9324",
+        ),
+        ("x" * 64,) * 2,
+        (f'"{"x" * 64}"', "x" * 64),
+        ("!",) * 2,
+        ("~:/?#[]@,;=",) * 2,
+        ('a"b',) * 2,
+        (r'"a\"b\\c"', r'a"b\c'),
+        (r'"' + r"\\" * 64 + '"', "\\" * 64),
+        ("\tloan-4711 ", "loan-4711"),
+    ],
+)
+def test_an_idempotency_key_is_read_bare_or_quoted(text: str, key: str) -> None:
+    faults: list[Fault] = []
+    assert (strict.read_idempotency_key([text], faults), faults) == (key, [])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [""],
+        [" "],
+        ['""'],
+        ["x" * 65],
+        [f'"{"x" * 65}"'],
+        ["two words"],
+        ['"two words"'],
+        ['"open'],
+        ['"a"b"'],
+        [r'"a\b"'],
+        ['"a\\"'],
+        ['"a";p=1'],
+        ['"a", "b"'],
+        ["kl\xc3\xa9"],
+        ["a\x7f"],
+        ["a\x00"],
+        ["a", "a"],
+        ["a", "b"],
+    ],
+)
+def test_any_other_idempotency_key_is_a_fault_that_does_not_repeat_it(
+    values: list[str],
+) -> None:
+    faults: list[Fault] = []
+    assert strict.read_idempotency_key(values, faults) is None
+    wanted = "want one key of 1 to 64 visible ASCII characters"
+    assert faults == [Fault("/headers/idempotency-key", wanted)]
+
+
+def test_without_the_header_there_is_no_idempotency_key_and_no_fault() -> None:
+    faults: list[Fault] = []
+    assert (strict.read_idempotency_key([], faults), faults) == (None, [])

@@ -162,6 +162,15 @@ def test_an_allow_list_is_a_list() -> None:
 
 @pytest.mark.parametrize("name", ["", "   ", "a" * 201, "a\x00b", "a\nb", 5, None])
 def test_a_name_is_printable_and_not_endless(name: object) -> None:
+    assert_name_is_refused(name)
+
+
+@pytest.mark.parametrize("name", ["dr. 3171014501900001", "Bank gdk_live_Ab3dE6gHx"])
+def test_a_name_holds_neither_a_nik_nor_a_key(name: object) -> None:
+    assert_name_is_refused(name)
+
+
+def assert_name_is_refused(name: object) -> None:
     faults: list[Fault] = []
     terms.read_name(name, faults)
     assert [fault.pointer for fault in faults] == ["/name"]

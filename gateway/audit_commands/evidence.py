@@ -6,47 +6,28 @@ database cannot be reached; 78 a setting is missing or bad.
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import asyncpg
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
+from gateway.audit.archived import Archive
 from gateway.audit.export import Exports, write_export
-from gateway.audit.extract import Extract, NotAsSealed
+from gateway.audit.extract import Extract
 from gateway.audit.proof import CannotTell, read_keys
-from gateway.audit.rotation import rotate_subject_key
+from gateway.audit.tree import NotAsSealed
 from gateway.audit.verification import Flaw, Verdict
 from gateway.audit.verification import verify as judge
+from gateway.audit_commands.telling import AsJson, Told, end, progress
 from gateway.edge import strict
 from gateway.postgres import pool
-from gateway.problems import Fault
+from gateway.problems import ArchiveUnavailable, EntriesExpired, Fault
 from gateway.settings import AuditorSettings, BadSetting, read_settings
 
 STATEMENT_SECONDS: Final = 600.0
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
-Told = Callable[[int, int], None]
 
-# A traceback of rich's could print local variables: a DSN holds a password.
-app = typer.Typer(
-    help="The audit log: verify and export it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-@app.callback()
-def audit() -> None:
-    """The audit log: verify and export it."""
-
-
-@app.command()
 def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...")],
     *,
@@ -61,12 +42,12 @@ def verify(
     Several files must join without a gap.
     """
     try:
-        with _progress("Verifying", quiet=as_json) as told:
+        with progress("Verifying", quiet=as_json) as told:
             verdict = judge(files, read_keys(key), told)
     except CannotTell as error:
         if as_json:
             typer.echo(json.dumps({"verdict": "unknown", "detail": str(error)}))
-        _end(2, str(error))
+        end(2, str(error))
     if as_json:
         typer.echo(json.dumps(_document(verdict), indent=2))
     else:
@@ -74,7 +55,6 @@ def verify(
     raise typer.Exit(0 if verdict.true else 1)
 
 
-@app.command()
 def export(
     file: Path,
     *,
@@ -96,20 +76,20 @@ def export(
         for text, at in ((from_, "--from"), (to, "--to"))
     ]
     if faults:
-        _end(2, *(f"{fault.pointer}: {fault.detail}" for fault in faults))
+        end(2, *(f"{fault.pointer}: {fault.detail}" for fault in faults))
     try:
-        with _progress("Exporting", quiet=as_json) as told:
+        with progress("Exporting", quiet=as_json) as told:
             extract = asyncio.run(_export(file, span, told))
     except BadSetting as error:
-        _end(78, str(error))
-    except NotAsSealed as error:
-        _end(1, str(error))
+        end(78, str(error))
+    except (NotAsSealed, EntriesExpired, ArchiveUnavailable) as error:
+        end(1, str(error))
     except asyncpg.PostgresError as error:
-        _end(1, f"PostgreSQL refused: {error.as_dict()['message']}.")
+        end(1, f"PostgreSQL refused: {error.as_dict()['message']}.")
     except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
-        _end(69, f"Nothing was written ({type(error).__name__}).")
+        end(69, f"Nothing was written ({type(error).__name__}).")
     if extract is None:
-        _end(1, "No sealed entry lies in that time.")
+        end(1, "No sealed entry lies in that time.")
     if as_json:
         typer.echo(json.dumps({"file": str(file)} | extract.numbers))
     else:
@@ -124,24 +104,11 @@ async def _export(file: Path, span: list[int | None], told: Told) -> Extract | N
         size=1,
         statement_seconds=STATEMENT_SECONDS,
     ) as auditor:
-        exports = Exports(auditor)
+        exports = Exports(auditor, Archive(settings.archive_dir))
         extract = await exports.find(*span)
         if extract is not None:
             await write_export(exports, file, extract, told)
     return extract
-
-
-@contextmanager
-def _progress(title: str, *, quiet: bool) -> Iterator[Told]:
-    """A bar on standard error, for people. It has no thread: processes are forked."""
-    console = Console(stderr=True, quiet=quiet)
-    with Progress(console=console, auto_refresh=False, transient=True) as bar:
-        task = bar.add_task(title, total=None)
-
-        def told(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of, refresh=True)
-
-        yield told
 
 
 def _document(verdict: Verdict) -> dict[str, object]:
@@ -182,12 +149,3 @@ def _tell(verdict: Verdict) -> None:
                 f"TRUE {export.file}: {export.lines} entries, leaves {proof.start} to "
                 f"{proof.end - 1} of {proof.size}"
             )
-
-
-def _end(code: int, *sentences: str) -> NoReturn:
-    for sentence in sentences:
-        typer.echo(sentence, err=True)
-    raise typer.Exit(code) from None
-
-
-app.command("rotate-subject-key")(rotate_subject_key)
