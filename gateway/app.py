@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from gateway import telemetry
 from gateway.audit.archived import Archive
 from gateway.audit.batch import SQL as AUDIT_SQL
+from gateway.audit.charges import Charges
 from gateway.audit.checkpoint import note_keys
 from gateway.audit.claims import Claims
 from gateway.audit.condition import Conditions
@@ -51,6 +52,7 @@ from gateway.lookup import Lookups
 from gateway.partners.directory import Directory
 from gateway.postgres import Link, Pool, pool
 from gateway.problems import InternalError, MethodNotAllowed, NotFound, Problem
+from gateway.quota.epochs import Epochs
 from gateway.quota.limiter import Limiter
 from gateway.quota.overview import Overview
 from gateway.redis import open_redis
@@ -205,7 +207,14 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
     )
     held = Lookups(
         directory=directory,
-        limiter=Limiter(worker.redis, clock=worker.clock, tasks=tasks),
+        limiter=Limiter(
+            worker.redis,
+            epochs=Epochs(worker.hot("epochs")),
+            links=(worker.hot("reserve"), worker.hot("counters")),
+            ledger=Charges(worker.auditor),
+            clock=worker.clock,
+            tasks=tasks,
+        ),
         residents=Residents([worker.registry("lookups")], tasks=tasks),
         journal=journal,
         subjects=worker.subjects,
@@ -231,7 +240,7 @@ def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
         exports=Exports(worker.auditor, worker.archive),
         summaries=Summaries(worker.auditor, worker.archive),
         conditions=Conditions(worker.auditor, worker.clock),
-        overview=Overview(worker.redis, held.limiter.tally, worker.clock),
+        overview=Overview(held.limiter, worker.clock),
         note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(
@@ -261,6 +270,7 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
             "floods": held.journal.write_floods,
             "health": held.health.watch,
             "partitions": lambda: worker.keep_partitions(partitions),
+            "limits": held.lookups.limiter.watch,
             "refusals": held.lookups.limiter.tally.keep_writing,
         }
         partitions = worker.hot("partitions")

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import asyncpg
 import structlog
 
 from gateway import telemetry
@@ -32,6 +33,10 @@ ANSWER_SECONDS: Final = 0.8
 COMMIT_SECONDS: Final = 1.0
 # Known for a second, and a flush to Redis under way for a quarter of one.
 FENCE_SECONDS: Final = KNOWN_SECONDS + 0.25 + COMMIT_SECONDS
+
+
+class Elsewhere(Exception):
+    """Limits are counted in the other place by now: ask there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +74,20 @@ class Epochs:
         Raises:
             ReducedCapacity: PostgreSQL does not tell it.
         """
-        if self._known is None:
-            try:
-                async with self._asking() as connection:
-                    if self._known is None:
-                        await self._read(connection)
-            except SERVER_GONE as gone:
-                raise ReducedCapacity("nobody tells where limits are counted") from gone
+        return self._known or await self.read(self._epoch)
+
+    async def read(self, seen: Epoch | None = None) -> Epoch:
+        """The epoch as it is now; `seen` where another one is news enough.
+
+        Raises:
+            ReducedCapacity: PostgreSQL does not tell it.
+        """
+        try:
+            async with self._asking() as connection:
+                if self._known is None or seen is None:
+                    await self._read(connection)
+        except (*SERVER_GONE, asyncpg.PostgresError) as error:
+            raise ReducedCapacity("nobody tells where limits are counted") from error
         if (known := self._known) is None:
             raise ReducedCapacity("nobody tells where limits are counted")
         return known

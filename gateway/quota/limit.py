@@ -80,7 +80,8 @@ class Decision(NamedTuple):
     """What was decided `at` the server's instant, and the state it left behind.
 
     Everything said about limits derives from it. The costs are what it was asked for,
-    kept so that they can be given back.
+    kept so that they can be given back. `generation` names the counters that it was made
+    on: what was spent from others is not in these.
     """
 
     at: int
@@ -89,6 +90,7 @@ class Decision(NamedTuple):
     violated: tuple[str, ...]
     rate_cost: int
     quota_cost: int
+    generation: str = ""
 
     @property
     def admitted(self) -> bool:

@@ -17,7 +17,7 @@ WHERE epoch = $1 AND epoch % 2 = 0;
 -- name: admit_alone
 -- Waits until no admission in PostgreSQL is under way, and lets none begin. Until the
 -- transaction ends.
-SELECT pg_advisory_xact_lock(7305129);
+SELECT pg_advisory_xact_lock(7305140);
 
 -- name: return_to_redis
 -- Limits are counted in Redis from now on, unless it is too soon or has been said already.
@@ -28,7 +28,7 @@ WHERE epoch = $1 AND epoch % 2 = 1 AND clock_timestamp() - since > hold_seconds 
 -- name: admit_beside_others
 -- Admissions go on beside each other; not beside a change of the epoch. Until the
 -- transaction ends.
-SELECT pg_advisory_xact_lock_shared(7305129);
+SELECT pg_advisory_xact_lock_shared(7305140);
 
 -- name: counters_of
 -- The counters of the institutions in $1 under the epoch $2, held until the transaction
