@@ -154,7 +154,7 @@ local function admit()
   if quota_cost > 0 and day_used > day then violated = violated + DAILY end
   if quota_cost > 0 and month_used > month then violated = violated + MONTHLY end
   if refusals_of(refused_key) > REFUSALS_A_MINUTE then violated = violated + REFUSED end
-  if violated == 0 then
+  if violated == 0 and rate_cost + quota_cost > 0 then
     state.tat, state.day_used, state.month_used, state.changed = tat, day_used, month_used, true
   end
   keep(key, state)

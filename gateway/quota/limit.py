@@ -241,7 +241,7 @@ def admit(
         | (MONTHLY if quota_cost and month_used > limits.month else 0)
         | (REFUSED if this_minute and refusals.collected > REFUSALS_A_MINUTE else 0)
     )
-    if not bits:
+    if not bits and (rate_cost or quota_cost):
         state = State(tat, day_used, state.day_ends, month_used, state.month_ends)
     return Decision(now, limits, state, VIOLATIONS[bits], rate_cost, quota_cost)
 
