@@ -65,3 +65,11 @@ WHERE c.epoch < excluded.epoch;
 DELETE FROM quota_counters
 WHERE institution = ANY($1::integer[]) AND epoch = $2
 RETURNING institution, tat, day_used, day_ends, month_used, month_ends;
+
+-- name: institution_ids
+-- Whose counters may there be? All of some thousands.
+SELECT id FROM institutions ORDER BY id;
+
+-- name: all_counters
+-- All counters of the epoch $1. A few thousand rows at most.
+SELECT institution, tat, day_used, day_ends, month_used, month_ends FROM quota_counters WHERE epoch = $1;
