@@ -207,14 +207,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
     )
     held = Lookups(
         directory=directory,
-        limiter=Limiter(
-            worker.redis,
-            epochs=Epochs(worker.hot("epochs")),
-            links=(worker.hot("reserve"), worker.hot("counters")),
-            ledger=Charges(worker.auditor),
-            clock=worker.clock,
-            tasks=tasks,
-        ),
+        limiter=_limiter(worker, tasks),
         residents=Residents([worker.registry("lookups")], tasks=tasks),
         journal=journal,
         subjects=worker.subjects,
@@ -227,6 +220,17 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         clock=worker.clock,
     )
     return _services(worker, held, worker.keeper(tasks))
+
+
+def _limiter(worker: Worker, tasks: asyncio.TaskGroup) -> Limiter:
+    return Limiter(
+        worker.redis,
+        epochs=Epochs(worker.hot("epochs")),
+        links=(worker.hot("reserve"), worker.hot("counters")),
+        ledger=Charges(worker.auditor),
+        clock=worker.clock,
+        tasks=tasks,
+    )
 
 
 def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
@@ -265,17 +269,9 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
         # The directory stays for the worker's life: no collection need walk it again.
         gc.collect()
         gc.freeze()
-        beside: dict[str, Callable[[], Awaitable[None]]] = {
-            "directory": held.directory.watch,
-            "floods": held.journal.write_floods,
-            "health": held.health.watch,
-            "partitions": lambda: worker.keep_partitions(partitions),
-            "limits": held.lookups.limiter.watch,
-            "refusals": held.lookups.limiter.tally.keep_writing,
-        }
-        partitions = worker.hot("partitions")
         background = [
-            tasks.create_task(keep_running(name, work)) for name, work in beside.items()
+            tasks.create_task(keep_running(name, work))
+            for name, work in _beside(worker, held).items()
         ]
         yield
         for task in background:
@@ -287,6 +283,19 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
     for link in worker.links:
         link.drop()
     await worker.redis.aclose()
+
+
+def _beside(worker: Worker, held: Services) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What goes on beside the calls, for ever."""
+    partitions = worker.hot("partitions")
+    return {
+        "directory": held.directory.watch,
+        "floods": held.journal.write_floods,
+        "health": held.health.watch,
+        "partitions": lambda: worker.keep_partitions(partitions),
+        "limits": held.lookups.limiter.watch,
+        "refusals": held.lookups.limiter.tally.keep_writing,
+    }
 
 
 async def _know_the_directory(held: Services) -> None:

@@ -18,7 +18,7 @@ import structlog
 from gateway import telemetry
 from gateway.clock import SECOND, from_datetime
 from gateway.postgres import SERVER_GONE, Connection, Link, queries
-from gateway.problems import ReducedCapacity
+from gateway.problems import AuditUnavailable
 
 log = structlog.get_logger()
 
@@ -72,24 +72,24 @@ class Epochs:
         """The epoch, as it was within the last second.
 
         Raises:
-            ReducedCapacity: PostgreSQL does not tell it.
+            AuditUnavailable: PostgreSQL does not tell it, so it takes no entry either.
         """
-        return self._known or await self.read(self._epoch)
+        return self.known or await self.read(self._epoch)
 
     async def read(self, seen: Epoch | None = None) -> Epoch:
         """The epoch as it is now; `seen` where another one is news enough.
 
         Raises:
-            ReducedCapacity: PostgreSQL does not tell it.
+            AuditUnavailable: PostgreSQL does not tell it, so it takes no entry either.
         """
         try:
             async with self._asking() as connection:
-                if self._known is None or seen is None:
+                if self.known is None or seen is None:
                     await self._read(connection)
         except (*SERVER_GONE, asyncpg.PostgresError) as error:
-            raise ReducedCapacity("nobody tells where limits are counted") from error
-        if (known := self._known) is None:
-            raise ReducedCapacity("nobody tells where limits are counted")
+            raise AuditUnavailable(fate_unknown=False) from error
+        if (known := self.known) is None:
+            raise AuditUnavailable(fate_unknown=False)
         return known
 
     @asynccontextmanager
@@ -103,7 +103,8 @@ class Epochs:
             yield connection
 
     @property
-    def _known(self) -> Epoch | None:
+    def known(self) -> Epoch | None:
+        """The epoch, if it was read within the last second."""
         age = asyncio.get_running_loop().time() - self._asked_at
         return self._epoch if age <= KNOWN_SECONDS else None
 

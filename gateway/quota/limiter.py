@@ -7,6 +7,7 @@ is not refused for it.
 
 import asyncio
 import math
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -16,7 +17,7 @@ from redis.asyncio import Redis
 from gateway.clock import ServerClock
 from gateway.gathering import Unanswered
 from gateway.postgres import Link
-from gateway.problems import ReducedCapacity
+from gateway.problems import AuditUnavailable, ReducedCapacity
 from gateway.quota import notices
 from gateway.quota.counters import Counters
 from gateway.quota.epochs import Elsewhere, Epochs
@@ -35,7 +36,7 @@ GOOD_PROBES: Final = 2
 
 UNRETURNED = Counter(
     "gateway_charges_not_given_back",
-    "Charges that stay spent until their window turns: nobody took them back.",
+    "Charges that nobody took back: until their window turns, or counters are loaded.",
 )
 log = structlog.get_logger()
 
@@ -114,12 +115,15 @@ class Limiter:
         if not decision.admitted:
             msg = "only an admitted decision can be given back"
             raise ValueError(msg)
-        try:
-            answer = await self._answer(GiveBack(institution, decision))
-        except ReducedCapacity:
+        # Nobody waits here for PostgreSQL: the call has done so already.
+        answer: Answer = None
+        if self._epochs.known is not None:
+            with suppress(ReducedCapacity, AuditUnavailable):
+                answer = await self._answer(GiveBack(institution, decision))
+        if not isinstance(answer, Decision):
             UNRETURNED.inc()
             return None
-        return answer if isinstance(answer, Decision) else None
+        return answer
 
     async def count_refusal(self, institution: int, key: int) -> int:
         """How many refusals that name a subject `key` has now collected this minute.
