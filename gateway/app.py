@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from gateway import telemetry
 from gateway.audit.archived import Archive
 from gateway.audit.batch import SQL as AUDIT_SQL
+from gateway.audit.charges import Charges
 from gateway.audit.checkpoint import note_keys
 from gateway.audit.claims import Claims
 from gateway.audit.condition import Conditions
@@ -51,6 +52,7 @@ from gateway.lookup import Lookups
 from gateway.partners.directory import Directory
 from gateway.postgres import Link, Pool, pool
 from gateway.problems import InternalError, MethodNotAllowed, NotFound, Problem
+from gateway.quota.epochs import Epochs
 from gateway.quota.limiter import Limiter
 from gateway.quota.overview import Overview
 from gateway.redis import open_redis
@@ -205,7 +207,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
     )
     held = Lookups(
         directory=directory,
-        limiter=Limiter(worker.redis, clock=worker.clock, tasks=tasks),
+        limiter=_limiter(worker, tasks),
         residents=Residents([worker.registry("lookups")], tasks=tasks),
         journal=journal,
         subjects=worker.subjects,
@@ -220,6 +222,17 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
     return _services(worker, held, worker.keeper(tasks))
 
 
+def _limiter(worker: Worker, tasks: asyncio.TaskGroup) -> Limiter:
+    return Limiter(
+        worker.redis,
+        epochs=Epochs(worker.hot("epochs")),
+        links=(worker.hot("reserve"), worker.hot("counters")),
+        ledger=Charges(worker.auditor),
+        clock=worker.clock,
+        tasks=tasks,
+    )
+
+
 def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
     return Services(
         lookups=held,
@@ -231,7 +244,7 @@ def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
         exports=Exports(worker.auditor, worker.archive),
         summaries=Summaries(worker.auditor, worker.archive),
         conditions=Conditions(worker.auditor, worker.clock),
-        overview=Overview(worker.redis, held.limiter.tally, worker.clock),
+        overview=Overview(held.limiter, worker.clock),
         note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(
@@ -256,16 +269,9 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
         # The directory stays for the worker's life: no collection need walk it again.
         gc.collect()
         gc.freeze()
-        beside: dict[str, Callable[[], Awaitable[None]]] = {
-            "directory": held.directory.watch,
-            "floods": held.journal.write_floods,
-            "health": held.health.watch,
-            "partitions": lambda: worker.keep_partitions(partitions),
-            "refusals": held.lookups.limiter.tally.keep_writing,
-        }
-        partitions = worker.hot("partitions")
         background = [
-            tasks.create_task(keep_running(name, work)) for name, work in beside.items()
+            tasks.create_task(keep_running(name, work))
+            for name, work in _beside(worker, held).items()
         ]
         yield
         for task in background:
@@ -277,6 +283,19 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
     for link in worker.links:
         link.drop()
     await worker.redis.aclose()
+
+
+def _beside(worker: Worker, held: Services) -> dict[str, Callable[[], Awaitable[None]]]:
+    """What goes on beside the calls, for ever."""
+    partitions = worker.hot("partitions")
+    return {
+        "directory": held.directory.watch,
+        "floods": held.journal.write_floods,
+        "health": held.health.watch,
+        "partitions": lambda: worker.keep_partitions(partitions),
+        "limits": held.lookups.limiter.watch,
+        "refusals": held.lookups.limiter.tally.keep_writing,
+    }
 
 
 async def _know_the_directory(held: Services) -> None:

@@ -179,9 +179,16 @@ class QuotaExceeded(Refusal):
 
 
 class ReducedCapacity(Failure):
-    """Limits, or who may do what, cannot be told safely now."""
+    """Limits, or who may do what, cannot be told safely now.
+
+    `retry_after` is in how many seconds they can, where that is known.
+    """
 
     reason = Reason.TEMPORARY_REDUCED_CAPACITY
+
+    def __init__(self, detail: str = "", *, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class RegistryUnavailable(Failure):

@@ -1,4 +1,4 @@
-"""`gateway quota`: limits, tried on the calls that were made."""
+"""`gateway quota`: limits, tried on the calls that were made; counters, held against them."""
 
 import asyncio
 import json
@@ -9,19 +9,24 @@ from datetime import timedelta, timezone
 from typing import Annotated, Final
 
 import typer
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import Progress
 
 from gateway import options, tables
 from gateway.audit.admissions import Admissions
+from gateway.audit.charges import Charges
 from gateway.clock import JAKARTA_OFFSET, to_datetime, to_text
-from gateway.exits import session, told
+from gateway.exits import Unreachable, session, told
 from gateway.partners import listing, terms
-from gateway.postgres import Connection
+from gateway.postgres import SERVER_GONE, Connection, pool
 from gateway.problems import Fault, InvalidRequest
 from gateway.quota.limit import DAY, day_end, month_begin
+from gateway.quota.reconciliation import Reconciliation
+from gateway.quota.reconciliation import reconcile as compare
 from gateway.quota.rehearsal import Day, Peak, Rehearsal
-from gateway.settings import AuditorSettings, read_settings
+from gateway.redis import open_redis
+from gateway.settings import AuditorSettings, ReconcileSettings, read_settings
 from gateway.vocabulary import Limits
 
 STATEMENT_SECONDS: Final = 60.0
@@ -32,7 +37,7 @@ Told = Callable[[int, int], None]
 
 # A traceback of rich's could print local variables: a DSN holds a password.
 app = typer.Typer(
-    help="Limits: try them on the calls that were made.",
+    help="Limits: try them on calls that were made; hold counters against the log.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,7 +46,54 @@ app = typer.Typer(
 
 @app.callback()
 def quota() -> None:
-    """Limits: try them on the calls that were made."""
+    """Limits: try them on calls that were made; hold counters against the log."""
+
+
+@app.command()
+def reconcile(*, as_json: options.AsJson = False) -> None:
+    """Tell where what institutions spent is not what the log has charged them.
+
+    Calls in flight are waited for. Exit code 0 is no difference, 1 is some: a counter
+    above its charges is so until its window turns; one below them should not be.
+    """
+    with told():
+        found = asyncio.run(_reconcile())
+    if as_json:
+        rows = [one._asdict() for one in found.differences]
+        typer.echo(json.dumps({"counted": found.counted, "differences": rows}))
+    else:
+        for one in found.differences:
+            typer.echo(
+                f"institution {one.institution}: day {one.day_counted} counted, "
+                f"{one.day_charged} charged; month {one.month_counted} counted, "
+                f"{one.month_charged} charged"
+            )
+        differ = f"{len(found.differences)} differ"
+        typer.echo(f"{found.counted} institutions have counters; {differ}.", err=True)
+    raise typer.Exit(1 if found.differences else 0)
+
+
+async def _reconcile() -> Reconciliation:
+    settings = read_settings(ReconcileSettings)
+    redis = open_redis(str(settings.redis_url))
+    dsn = str(settings.auditor_dsn)
+    try:
+        async with pool(
+            dsn, name="reconcile", size=1, statement_seconds=STATEMENT_SECONDS
+        ) as auditor:
+            return await compare(redis, auditor, Charges(auditor))
+    except RedisError as error:
+        raise Unreachable(
+            "The server that GATEWAY_REDIS_URL names cannot be reached "
+            f"({type(error).__name__})."
+        ) from None
+    except SERVER_GONE as error:
+        raise Unreachable(
+            "The database that GATEWAY_AUDITOR_DSN names cannot be reached "
+            f"({type(error).__name__})."
+        ) from None
+    finally:
+        await redis.aclose()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,13 @@ class AuditorSettings(GatewaySettings):
     archive_dir: Path | None = None
 
 
+class ReconcileSettings(GatewaySettings):
+    """What holding counters against the log needs."""
+
+    auditor_dsn: PostgresDsn
+    redis_url: RedisDsn
+
+
 class AdminSettings(GatewaySettings):
     """What the commands that keep institutions, agreements, keys and staff need."""
 

@@ -108,6 +108,11 @@ WITNESS_REFUSES = Gauge(
     ["witness"],
     multiprocess_mode="mostrecent",
 )
+LIMITS_IN_POSTGRES = Gauge(
+    "gateway_limits_in_postgres",
+    "1 where limits are counted in PostgreSQL, since Redis is away.",
+    multiprocess_mode="livemax",
+)
 UP = Gauge(
     "gateway_dependency_up",
     "1 where every worker's last probe was answered well.",

@@ -95,3 +95,8 @@ GRANT UPDATE (entries, charged) ON rollups TO gateway_sealer;
 GRANT SELECT ON rolled_up TO gateway_sealer, gateway_auditor;
 GRANT UPDATE (below) ON rolled_up TO gateway_sealer;
 GRANT SELECT ON rollups TO gateway_auditor;
+
+-- Where limits are counted, and the counters while that is here: a cache of the log.
+GRANT SELECT ON quota_epoch, quota_counters TO gateway_hot, gateway_auditor;
+GRANT UPDATE (epoch, since, hold_seconds) ON quota_epoch TO gateway_hot;
+GRANT INSERT, UPDATE, DELETE ON quota_counters TO gateway_hot;

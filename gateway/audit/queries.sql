@@ -601,3 +601,39 @@ JOIN pg_class AS c ON c.oid = x.indexrelid
 JOIN pg_am AS a ON a.oid = c.relam
 WHERE x.indrelid = $1::text::regclass AND a.amname = 'btree'
 ORDER BY x.indisvalid, x.indexrelid;
+
+-- name: charged_days
+-- What were the institutions in $1 charged in the days that began at $2, and in the one that
+-- began at $3, as far as that is rolled up? By a_span_is_counted_once.
+SELECT
+    institution, coalesce(sum(charged) FILTER (WHERE since = $3), 0)::bigint AS day, sum(charged)::bigint AS month
+FROM rollups
+WHERE hours = 24 AND since = ANY($2::timestamptz[]) AND institution = ANY($1::integer[])
+GROUP BY institution;
+
+-- name: charged_in_batches
+-- The same for the batches in $2 alone, all between $3 and $4, from $5 to $6 (exclusive);
+-- the day began at $7. By entries_by_place.
+SELECT e.institution, count(*) FILTER (WHERE e.at >= $7) AS day, count(*) AS month
+FROM entries AS e
+JOIN unnest($2::bigint[]) AS waiting (batch) ON waiting.batch = e.batch
+WHERE e.batch BETWEEN $3 AND $4 AND e.at >= $5 AND e.at < $6 AND e.institution = ANY($1::integer[])
+    AND e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = ''
+GROUP BY e.institution;
+
+-- name: arrivals
+-- When are the calls of the institutions in $1 paid for that came since $3 (in batches from
+-- $4), if a unit of rate comes back every $2 microseconds? That is GCRA: of every call, its
+-- instant and one unit for it and each that came after it; the latest. $5 is the earliest of
+-- $3. Answered calls cost rate, and so does asking for what is not there. By
+-- entries_of_an_institution.
+SELECT asked.institution, count(*) AS calls, max(arrived.at + asked.step * arrived.rank)::bigint AS tat
+FROM unnest($1::integer[], $2::bigint[], $3::timestamptz[], $4::integer[]) AS asked (institution, step, since, span)
+CROSS JOIN LATERAL (
+    SELECT (extract(epoch FROM e.at) * 1000000)::bigint AS at, row_number() OVER (ORDER BY e.at DESC) AS rank
+    FROM entries AS e
+    WHERE e.institution <> 0 AND e.institution = asked.institution AND (e.batch >> 34)::integer >= asked.span
+        AND e.at >= asked.since AND e.at >= $5
+        AND (e.outcome::integer IN (1, 2, 3, 4, 7) OR e.reason::integer = 14)
+) AS arrived
+GROUP BY asked.institution;

@@ -170,7 +170,7 @@ class Summaries:
                 counted += await connection.fetch(
                     SQL["count_span"], by, *map(to_datetime, span)
                 )
-        for run, span in await self._waiting(connection, hours):
+        for run, span in await not_rolled_up(connection, hours):
             counted += await connection.fetch(
                 SQL["count_batches"],
                 by,
@@ -180,19 +180,6 @@ class Summaries:
                 run[-1],
             )
         return counted
-
-    @staticmethod
-    async def _waiting(connection: Reader, hours: Span) -> list[tuple[list[int], Span]]:
-        """Batches that are not rolled up, and where in `hours` they may have entries."""
-        below, newest = await connection.fetchrow(SQL["reach"]) or (0, None)
-        horizon = max(0, (newest or 0) - _LOOK_BACK)
-        rows = await connection.fetch(SQL["not_rolled_up"], below, horizon)
-        near = ((run, extent(run)) for run in runs([row["batch"] for row in rows]))
-        cut = (
-            (run, Span(max(hours.start, starts), min(hours.end, ends + 1)))
-            for run, (starts, ends) in near
-        )
-        return [(run, span) for run, span in cut if span.start < span.end]
 
 
 def _add(tally: Tally, key: int | None, counted: Iterable[int]) -> None:
@@ -209,6 +196,19 @@ def _key(by: By, word: str | None, purposes: Mapping[str, int]) -> int | None:
         return purposes[word]
     outcome = Outcome.worded(word)
     return int(word) if outcome is None else outcome.value
+
+
+async def not_rolled_up(connection: Reader, span: Span) -> list[tuple[list[int], Span]]:
+    """Batches that the rollups do not hold, and where in `span` they may have entries."""
+    below, newest = await connection.fetchrow(SQL["reach"]) or (0, None)
+    horizon = max(0, (newest or 0) - _LOOK_BACK)
+    rows = await connection.fetch(SQL["not_rolled_up"], below, horizon)
+    near = ((run, extent(run)) for run in runs([row["batch"] for row in rows]))
+    cut = (
+        (run, Span(max(span.start, starts), min(span.end, ends + 1)))
+        for run, (starts, ends) in near
+    )
+    return [(run, cut_span) for run, cut_span in cut if cut_span.start < cut_span.end]
 
 
 async def _names(

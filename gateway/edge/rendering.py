@@ -19,6 +19,7 @@ from gateway.problems import (
     NotGranted,
     Problem,
     QuotaExceeded,
+    ReducedCapacity,
     Unauthenticated,
 )
 from gateway.quota.limit import Decision
@@ -167,7 +168,10 @@ def problem(
         "status": status,
     }
     _add_details(error, document, headers)
-    if isinstance(error, KeyInProgress | QuotaExceeded):
+    if (
+        isinstance(error, KeyInProgress | QuotaExceeded | ReducedCapacity)
+        and error.retry_after is not None
+    ):
         headers["Retry-After"] = str(error.retry_after)
     if access_id is not None:
         document["access_id"] = access_id

@@ -2,21 +2,28 @@
 -- Decides a whole flush of asks in one step, by the time of this server.
 -- gateway/quota/limit.py is its model: what is decided and why is said there.
 --
+-- KEYS[1]          the generation
 -- KEYS, per ask    admit: {i:N} {i:N}:refused:K   give back: {i:N}
 --                  refuse: {i:N}:refused:K
--- ARGV[1]          one MessagePack array of integers (a fifth of the client's work that
+-- ARGV[1]          the process of this server and the epoch, as the worker knows them
+-- ARGV[2]          one MessagePack array of integers (a fifth of the client's work that
 --                  as many arguments would be), per ask
 --                  admit: 0 rate burst day month rate_cost quota_cost
---                  give back: 1 returned_us quota_cost day_ends month_ends
+--                  give back: 1 returned_us quota_cost day_ends month_ends generation
 --                  refuse: 2
--- Reply            the instant of the flush, then per ask
+-- Reply            the instant of the flush and the generation, '' where the one that is
+--                  kept is another server's or epoch's; then nothing was done. Per ask
 --                  admit: bits of the policies violated, then the five of the state
 --                  give back: the five of the state      refuse: the minute's count
+--                  -1 first where the state is not of this generation: nothing was done
 --
 -- {i:N} is a hash of the state; {i:N}:refused:K a hash of collected and ends. The first
 -- line has the server refuse the whole flush, not half of it, where it cannot write.
+-- A state counts only under the generation in which it was loaded (load.lua): one that
+-- an older server, a copy or an epoch gone by left behind does not.
 
 local ADMIT, GIVE_BACK = 0, 1
+local UNKNOWN = -1
 local RATE, DAILY, MONTHLY, REFUSED = 1, 2, 4, 8
 local SECOND, MINUTE, DAY = 1000000, 60000000, 86400000000
 local JAKARTA_OFFSET = 7 * 3600 * SECOND
@@ -29,8 +36,12 @@ local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
-local numbers, reply = cmsgpack.unpack(ARGV[1]), { now }
-local keys_read, numbers_read = 0, 0
+local generation = redis.call('GET', KEYS[1]) or ''
+if string.sub(generation, 1, #ARGV[1] + 1) ~= ARGV[1] .. '|' then
+  return { now, '' }
+end
+local numbers, reply = cmsgpack.unpack(ARGV[2]), { now, generation }
+local keys_read, numbers_read = 1, 0
 
 local function next_key()
   keys_read = keys_read + 1
@@ -73,7 +84,10 @@ end
 
 local function turned(key)
   local kept = redis.call('HMGET', key,
-    'tat', 'day_used', 'day_ends', 'month_used', 'month_ends')
+    'tat', 'day_used', 'day_ends', 'month_used', 'month_ends', 'generation')
+  if kept[6] ~= generation then
+    return nil
+  end
   local state = {
     tat = tonumber(kept[1] or 0),
     day_used = tonumber(kept[2] or 0), day_ends = tonumber(kept[3] or 0),
@@ -107,6 +121,10 @@ end
 
 local function answer(state)
   local last = #reply
+  if not state then
+    for n = 1, 5 do reply[last + n] = UNKNOWN end
+    return
+  end
   reply[last + 1], reply[last + 2], reply[last + 3] = state.tat, state.day_used, state.day_ends
   reply[last + 4], reply[last + 5] = state.month_used, state.month_ends
 end
@@ -123,6 +141,10 @@ local function admit()
   local day, month = next_number(), next_number()
   local rate_cost, quota_cost = next_number(), next_number()
   local state, violated = turned(key), 0
+  if not state then
+    reply[#reply + 1] = UNKNOWN
+    return answer(nil)
+  end
   if state.tat > now + capacity then
     state.tat, state.changed = now + capacity, true
   end
@@ -132,7 +154,7 @@ local function admit()
   if quota_cost > 0 and day_used > day then violated = violated + DAILY end
   if quota_cost > 0 and month_used > month then violated = violated + MONTHLY end
   if refusals_of(refused_key) > REFUSALS_A_MINUTE then violated = violated + REFUSED end
-  if violated == 0 then
+  if violated == 0 and rate_cost + quota_cost > 0 then
     state.tat, state.day_used, state.month_used, state.changed = tat, day_used, month_used, true
   end
   keep(key, state)
@@ -143,7 +165,11 @@ end
 local function give_back()
   local key, returned, quota_cost = next_key(), next_number(), next_number()
   local day_ends, month_ends = next_number(), next_number()
-  local state = turned(key)
+  -- Units spent in another generation are not in this one's count.
+  local state = next_number() == generation and turned(key)
+  if not state then
+    return answer(nil)
+  end
   state.tat = max(state.tat - returned, min(state.tat, now))
   if state.day_ends == day_ends then
     state.day_used = max(0, state.day_used - quota_cost)

@@ -80,7 +80,8 @@ class Decision(NamedTuple):
     """What was decided `at` the server's instant, and the state it left behind.
 
     Everything said about limits derives from it. The costs are what it was asked for,
-    kept so that they can be given back.
+    kept so that they can be given back. `generation` names the counters that it was made
+    on: what was spent from others is not in these.
     """
 
     at: int
@@ -89,6 +90,7 @@ class Decision(NamedTuple):
     violated: tuple[str, ...]
     rate_cost: int
     quota_cost: int
+    generation: str = ""
 
     @property
     def admitted(self) -> bool:
@@ -239,7 +241,7 @@ def admit(
         | (MONTHLY if quota_cost and month_used > limits.month else 0)
         | (REFUSED if this_minute and refusals.collected > REFUSALS_A_MINUTE else 0)
     )
-    if not bits:
+    if not bits and (rate_cost or quota_cost):
         state = State(tat, day_used, state.day_ends, month_used, state.month_ends)
     return Decision(now, limits, state, VIOLATIONS[bits], rate_cost, quota_cost)
 

@@ -1,121 +1,77 @@
-"""Admission: many callers' asks gathered into one script call to Redis or Valkey."""
+"""Admission: spends from an institution's rate, day and month, or from none of them.
+
+Limits are counted in Redis, or in PostgreSQL while Redis is away; never in both. Where
+counters are not there they are made from the log first. Whoever asks waits for that, and
+is not refused for it.
+"""
 
 import asyncio
-import hashlib
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from importlib.resources import files
-from typing import Final, NamedTuple
+import math
+from contextlib import suppress
+from typing import Final
 
-import msgspec
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
-from gateway import telemetry
 from gateway.clock import ServerClock
-from gateway.gathering import Gatherer, Unanswered
-from gateway.problems import ReducedCapacity
+from gateway.gathering import Unanswered
+from gateway.postgres import Link
+from gateway.problems import AuditUnavailable, ReducedCapacity
 from gateway.quota import notices
-from gateway.quota.limit import (
-    REFUSALS_A_MINUTE,
-    VIOLATIONS,
-    Decision,
-    State,
-    day_end,
-)
+from gateway.quota.counters import Counters
+from gateway.quota.epochs import Elsewhere, Epochs
+from gateway.quota.limit import REFUSALS_A_MINUTE, Decision, day_end
+from gateway.quota.rebuild import Ledger, Missing, Rebuild
+from gateway.quota.reserve import Reserve
+from gateway.quota.script import Admit, Answer, Ask, GiveBack, Refuse, Unknown
 from gateway.quota.tally import Tally
 from gateway.vocabulary import Limits
 
-MOST: Final = 512
-CAPACITY: Final = 20_000
-# With the round trip's own slack below the 250 ms in which a lost Redis is noticed.
-PATIENCE: Final = 0.22
-SCRIPT: Final = files("gateway.quota").joinpath("admit.lua").read_text("utf-8")
-ADMIT, GIVE_BACK, REFUSE = range(3)
+# An ask may find its counters missing, and limits counted elsewhere, and both again.
+TRIES: Final = 5
+PROBE_SECONDS: Final = 0.25
+# Redis is back once it has answered so often in a row.
+GOOD_PROBES: Final = 2
 
 UNRETURNED = Counter(
     "gateway_charges_not_given_back",
-    "Charges that stay spent until their window turns: Redis did not answer.",
+    "Charges that nobody took back: until their window turns, or counters are loaded.",
 )
 log = structlog.get_logger()
 
 
-class Ask(NamedTuple):
-    """What one ask adds to the script's KEYS and ARGV, and the integers it answers."""
-
-    keys: tuple[str, ...]
-    numbers: tuple[int, ...]
-    answers: int
-
-
-def state_key(institution: int) -> str:
-    """The braces put all keys of an institution into one slot of a cluster."""
-    return f"{{i:{institution}}}"
-
-
-def refused_key(institution: int, key: int) -> str:
-    return f"{{i:{institution}}}:refused:{key}"
-
-
-def to_admit(
-    institution: int, key: int, limits: Limits, rate_cost: int, quota_cost: int
-) -> Ask:
-    keys = (state_key(institution), refused_key(institution, key))
-    return Ask(keys, (ADMIT, *limits, rate_cost, quota_cost), 6)
-
-
-def to_give_back(institution: int, decision: Decision) -> Ask:
-    state = decision.state
-    numbers = (*decision.returnable, state.day_ends, state.month_ends)
-    return Ask((state_key(institution),), (GIVE_BACK, *numbers), 5)
-
-
-def to_refuse(institution: int, key: int) -> Ask:
-    return Ask((refused_key(institution, key),), (REFUSE,), 1)
-
-
-def encode(asks: Sequence[Ask]) -> list[str | int | bytes]:
-    """What follows the script in EVALSHA: the number of keys, the keys, the numbers."""
-    keys = [key for ask in asks for key in ask.keys]
-    numbers = [number for ask in asks for number in ask.numbers]
-    return [len(keys), *keys, msgspec.msgpack.encode(numbers)]
-
-
-def decode(asks: Sequence[Ask], reply: list[int]) -> list[list[int]]:
-    """For each ask the flush's instant and its own answer."""
-    at, start = reply[0], 1
-    answers = []
-    for ask in asks:
-        end = start + ask.answers
-        answers.append([at, *reply[start:end]])
-        start = end
-    return answers
-
-
 class Limiter:
-    """The limits of all institutions, kept in Redis.
+    """The limits of all institutions.
 
-    Whoever gets `ReducedCapacity` cannot know whether the units were spent: the flush
-    may have been decided and its answer lost. They stay spent until their window turns
-    or the counters are rebuilt, so a limit is never exceeded on that account.
+    Args:
+        redis: where they are counted.
+        epochs: says whether they are, or in PostgreSQL.
+        links: two connections of the hot role, for counting there and for loading.
+        ledger: what counters are made from.
+        clock: is told the time by whoever counts.
+        tasks: the group that owns the flushes.
     """
 
     def __init__(
-        self, redis: Redis, *, clock: ServerClock, tasks: asyncio.TaskGroup
+        self,
+        redis: Redis,
+        *,
+        epochs: Epochs,
+        links: tuple[Link, Link],
+        ledger: Ledger,
+        clock: ServerClock,
+        tasks: asyncio.TaskGroup,
     ) -> None:
-        self._redis = redis
-        self._clock = clock
         self.tally = Tally(redis)
-        self._sha = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-        self._seconds = telemetry.FLUSH_SECONDS.labels("limiter")
-        self._sizes = telemetry.FLUSH_SIZE.labels("limiter")
-        self._failures = telemetry.FLUSH_FAILURES.labels("limiter")
-        self._failing = False
-        self._gatherer = Gatherer[Ask, list[int]](
-            self._flush, tasks=tasks, most=MOST, capacity=CAPACITY, patience=PATIENCE
+        self._clock = clock
+        self._epochs = epochs
+        self._counters = Counters(redis, clock=clock, epochs=epochs, tasks=tasks)
+        self._reserve = Reserve(links[0], clock=clock, epochs=epochs, tasks=tasks)
+        self._rebuild = Rebuild(
+            links[1], ledger, self._counters, clock=clock, tasks=tasks
         )
+        self._suspected = asyncio.Event()
 
     async def admit(
         self,
@@ -129,77 +85,112 @@ class Limiter:
         """Spends from the rate, the day and the month, or from none of them.
 
         Raises:
-            ReducedCapacity: within 250 ms, if Redis does not decide.
+            ReducedCapacity: nobody decides: within 250 ms where Redis is lost.
         """
-        ask = to_admit(institution, key, limits, rate_cost, quota_cost)
-        at, violated, *fields = await self._answer(ask)
-        state, policies = State(*fields), VIOLATIONS[violated]
-        if policies:
-            self.tally.add(institution, state.day_ends, policies)
-        decision = Decision(at, limits, state, policies, rate_cost, quota_cost)
+        ask = Admit(institution, key, limits, rate_cost, quota_cost)
+        decision = await self._decide(ask)
+        if decision.violated:
+            self.tally.add(institution, decision.state.day_ends, decision.violated)
         notices.tell(institution, decision)
         return decision
+
+    async def peek(self, institution: int, limits: Limits) -> Decision:
+        """Where it stands; nothing is spent.
+
+        Raises:
+            ReducedCapacity: nobody tells.
+        """
+        return await self._decide(Admit(institution, 0, limits, 0, 0))
 
     async def give_back(self, institution: int, decision: Decision) -> Decision | None:
         """Returns what an admitted call spent, once, and tells the new standing.
 
-        None if Redis did not answer: the units stay spent until their window turns.
-        Safe to call twice only with the decision it returned, which spent nothing.
+        None if nobody took it: the units stay spent until their window turns, or are
+        not in the counters that are there by now, which were made from the log. Safe to
+        call twice only with the decision it returned, which spent nothing.
 
         Raises:
             ValueError: if `decision` refused.
         """
-        ask = to_give_back(institution, decision)
-        try:
-            at, *state = await self._answer(ask)
-        except ReducedCapacity:
+        if not decision.admitted:
+            msg = "only an admitted decision can be given back"
+            raise ValueError(msg)
+        # Nobody waits here for PostgreSQL: the call has done so already.
+        answer: Answer = None
+        if self._epochs.known is not None:
+            with suppress(ReducedCapacity, AuditUnavailable):
+                answer = await self._answer(GiveBack(institution, decision))
+        if not isinstance(answer, Decision):
             UNRETURNED.inc()
             return None
-        return Decision(at, decision.limits, State(*state), (), 0, 0)
+        return answer
 
     async def count_refusal(self, institution: int, key: int) -> int:
         """How many refusals that name a subject `key` has now collected this minute.
 
-        Over 120, its asks for admission are refused until the minute ends.
+        Over 120, its asks for admission are refused until the minute ends. While limits
+        are counted in PostgreSQL these are not, and it is 0.
 
         Raises:
-            ReducedCapacity: within 250 ms, if Redis does not count.
+            ReducedCapacity: within 250 ms, if nobody counts.
         """
-        at, count = await self._answer(to_refuse(institution, key))
+        answer = await self._answer(Refuse(institution, key))
+        count = answer if isinstance(answer, int) else 0
         if count > REFUSALS_A_MINUTE:
-            self.tally.add(institution, day_end(at), ("refusals",))
+            day_ends = day_end(self._clock.now())
+            self.tally.add(institution, day_ends, ("refusals",))
         return count
 
-    async def _answer(self, ask: Ask) -> list[int]:
-        try:
-            return await self._gatherer.ask(ask)
-        except Unanswered as unanswered:
-            raise ReducedCapacity("the limiter did not answer") from unanswered
+    async def _decide(self, ask: Admit) -> Decision:
+        for _ in range(TRIES):
+            answer = await self._answer(ask)
+            if isinstance(answer, Decision):
+                return answer
+            if isinstance(answer, Unknown):
+                await self._rebuild.load(
+                    Missing(ask.institution, ask.limits, answer.generation)
+                )
+        raise ReducedCapacity("the counters are lost as often as they are loaded")
 
-    async def _flush(self, asks: list[Ask]) -> list[list[int]]:
-        self._sizes.observe(len(asks))
-        began = time.perf_counter()
-        try:
-            reply = await self._run(encode(asks))
-        except BaseException as error:  # also a flush cut off at its deadline
-            self._failures.inc()
-            self._tell(failing=True, error=type(error).__name__)
-            raise
-        self._seconds.observe(time.perf_counter() - began)
-        self._tell(failing=False)
-        self._clock.observe(reply[0])
-        return decode(asks, reply)
+    async def _answer(self, ask: Ask) -> Answer:
+        for _ in range(TRIES):
+            epoch = await self._epochs.current()
+            if (wait := self._epochs.seconds_until_counting(epoch)) > 0:
+                raise ReducedCapacity(
+                    "limits are about to be counted", retry_after=math.ceil(wait)
+                )
+            place = self._counters if epoch.in_redis else self._reserve
+            try:
+                return await place.ask(ask)
+            except Unanswered as unanswered:
+                if isinstance(unanswered.__cause__, Elsewhere):
+                    await self._epochs.read()
+                    continue
+                if epoch.in_redis:
+                    self._suspected.set()
+                raise ReducedCapacity("the limiter did not answer") from unanswered
+        raise ReducedCapacity("limits are counted here and there")
 
-    async def _run(self, arguments: list[str | int | bytes]) -> list[int]:
-        call: Callable[..., Awaitable[list[int]]] = self._redis.execute_command
-        try:
-            return await call("EVALSHA", self._sha, *arguments)
-        except NoScriptError:
-            # A restarted server has lost it, and did nothing; EVAL loads it again.
-            return await call("EVAL", SCRIPT, *arguments)
+    async def watch(self) -> None:
+        """For ever: knows where limits are counted, and has it changed when it must be."""
+        async with asyncio.TaskGroup() as watching:
+            watching.create_task(self._epochs.watch())
+            watching.create_task(self._keep_the_place())
 
-    def _tell(self, *, failing: bool, **facts: str) -> None:
-        if failing != self._failing:
-            self._failing = failing
-            event = "limiter_lost_redis" if failing else "limiter_found_redis"
-            log.warning(event, **facts)
+    async def _keep_the_place(self) -> None:
+        """Leaves Redis when it is lost, and returns when it is back."""
+        await self._counters.begin()
+        good = 0
+        while True:
+            epoch = await self._epochs.current()
+            if epoch.in_redis:
+                good = 0
+                await self._suspected.wait()
+                self._suspected.clear()
+                if not await self._counters.answers():
+                    await self._epochs.leave_redis(epoch)
+                continue
+            good = good + 1 if await self._counters.answers() else 0
+            if good >= GOOD_PROBES:
+                await self._epochs.return_to_redis(epoch)
+            await asyncio.sleep(PROBE_SECONDS)

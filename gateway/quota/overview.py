@@ -1,22 +1,23 @@
 """Where institutions stand in their limits, for those who run the gateway.
 
-Reads what admission keeps and judges it by the same arithmetic, so that it says what
-the institution itself is told. Nothing is spent and nothing written.
+Asks admission itself for nothing, so that it says what the institution itself is told.
+Nothing is spent.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.clock import ServerClock
+from gateway.problems import ReducedCapacity
 from gateway.quota.limit import IDLE, Decision, State, admit, day_end
-from gateway.quota.limiter import state_key
-from gateway.quota.tally import Refused, Tally
+from gateway.quota.limiter import Limiter
+from gateway.quota.tally import Refused
 from gateway.vocabulary import Limits
 
 # Institutions read in one round trip: a worker also answers lookups, which wait for
@@ -48,11 +49,10 @@ class Usage:
 
 
 class Overview:
-    """The limits of many institutions at once, as Redis has them."""
+    """The limits of many institutions at once, as admission has them."""
 
-    def __init__(self, redis: Redis, tally: Tally, clock: ServerClock) -> None:
-        self._redis = redis
-        self._tally = tally
+    def __init__(self, limiter: Limiter, clock: ServerClock) -> None:
+        self._limiter = limiter
         self._clock = clock
 
     async def first(
@@ -60,11 +60,11 @@ class Overview:
     ) -> list[Usage]:
         """At most so many of these institutions, in this order and then by their ids.
 
-        Where Redis does not answer, the first by their ids, of which nothing is known.
+        Where nobody tells, the first by their ids, of which nothing is known.
         """
         try:
             return await self._read(limits, order, most)
-        except RedisError:
+        except (ReducedCapacity, RedisError):
             now = self._clock.now()
             return [
                 Usage(one, _standing(IDLE, limits[one], now), NOT_REFUSED, known=False)
@@ -74,8 +74,8 @@ class Overview:
     async def _read(
         self, limits: Mapping[int, Limits], order: Order, most: int
     ) -> list[Usage]:
-        await self._tally.write()
-        refused = await self._tally.read(day_end(self._clock.now()))
+        await self._limiter.tally.write()
+        refused = await self._limiter.tally.read(day_end(self._clock.now()))
         chosen = sorted(limits)
         if order is Order.REFUSED:
             chosen.sort(key=lambda one: -refused.get(one, NOT_REFUSED).asks)
@@ -84,21 +84,15 @@ class Overview:
         usages: list[Usage] = []
         for start in range(0, len(chosen), AT_ONCE):
             some = chosen[start : start + AT_ONCE]
-            for one, state in zip(some, await self._states(some), strict=True):
-                decision = _standing(state, limits[one], self._clock.now())
+            decisions = await asyncio.gather(
+                *(self._limiter.peek(one, limits[one]) for one in some)
+            )
+            for one, decision in zip(some, decisions, strict=True):
                 own = refused.get(one, NOT_REFUSED)
                 usages.append(Usage(one, decision, own, known=True))
         if order is Order.USED:
             usages.sort(key=lambda usage: -usage.share)
         return usages[:most]
-
-    async def _states(self, institutions: Sequence[int]) -> list[State]:
-        # A command for each, since each institution has a slot of its own on a cluster.
-        async with self._redis.pipeline(transaction=False) as commands:
-            for one in institutions:
-                commands.execute_command("HMGET", state_key(one), *State._fields)
-            kept: list[list[bytes | None]] = await commands.execute()
-        return [State(*(int(field or 0) for field in fields)) for fields in kept]
 
 
 def _standing(state: State, limits: Limits, now: int) -> Decision:

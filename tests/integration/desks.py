@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.audit.access import Access
 from gateway.audit.archived import Archive
+from gateway.audit.charges import Charges
 from gateway.audit.claims import Claims
 from gateway.audit.entry import parse_address
 from gateway.audit.idempotency import Attempts
@@ -26,7 +27,9 @@ from gateway.partners.directory import Directory
 from gateway.partners.keys import Environment, checksum
 from gateway.postgres import Connection, Link, pool
 from gateway.problems import Fault
-from gateway.quota.limiter import Limiter, state_key
+from gateway.quota.epochs import Epochs
+from gateway.quota.limiter import Limiter
+from gateway.quota.script import state_key
 from gateway.registry.residents import Residents
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import CHARGED_OUTCOMES, Operation
@@ -105,7 +108,15 @@ async def lookups_over(
     *, hot: str, registry: str, auditor: str, receipts: str, redis: Redis
 ) -> AsyncIterator[Lookups]:
     clock = ServerClock()
-    hots = ("directory", "listener", "journal", "claims")
+    hots = (
+        "directory",
+        "listener",
+        "journal",
+        "claims",
+        "epochs",
+        "reserve",
+        "counters",
+    )
     names = dict.fromkeys(hots, hot) | {"lookups": registry}
     links = {
         name: Link(dsn, name=name, statement_seconds=0) for name, dsn in names.items()
@@ -120,7 +131,14 @@ async def lookups_over(
                 directory=Directory(
                     links["directory"], links["listener"], SECRETS, clock
                 ),
-                limiter=Limiter(redis, clock=clock, tasks=tasks),
+                limiter=Limiter(
+                    redis,
+                    epochs=Epochs(links["epochs"]),
+                    links=(links["reserve"], links["counters"]),
+                    ledger=Charges(everything),
+                    clock=clock,
+                    tasks=tasks,
+                ),
                 residents=Residents([links["lookups"]], tasks=tasks),
                 journal=Journal(
                     [links["journal"]], peppers=SECRETS, clock=clock, tasks=tasks

@@ -8,6 +8,7 @@ from uuid import UUID
 from gateway.audit.batch import BatchDigests, append
 from gateway.audit.checkpoint import Signer
 from gateway.audit.entry import Entry, KeyName, PurposeName, batch_number, parse_address
+from gateway.audit.rollup import Rollups
 from gateway.audit.sealer import Sealer
 from gateway.audit.subject import Subject
 from gateway.postgres import Connection, Link
@@ -111,4 +112,13 @@ async def seal(database: Database) -> None:
         frontier = await sealing.frontier(connection)
         while (grown := await sealing.seal(connection, frontier)).size > frontier.size:
             frontier = grown
+    link.drop()
+
+
+async def roll_up(database: Database) -> None:
+    """Counts whatever has been sealed."""
+    link = Link(database.dsn("sealer"), name="rollups", statement_seconds=30)
+    async with link.connection() as connection:
+        while await Rollups(link).step(connection):
+            pass
     link.drop()

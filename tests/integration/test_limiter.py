@@ -5,8 +5,7 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -19,9 +18,12 @@ from gateway.clock import SECOND, ServerClock
 from gateway.embedded.valkey import ValkeyServer
 from gateway.problems import ReducedCapacity
 from gateway.quota.limit import REFUSALS_A_MINUTE, Decision
-from gateway.quota.limiter import Limiter, refused_key, state_key
+from gateway.quota.limiter import Limiter
+from gateway.quota.script import refused_key, state_key
 from gateway.redis import open_redis
 from gateway.vocabulary import Limits
+from tests.conftest import Database
+from tests.integration.limiting import limiter_of
 
 pytestmark = pytest.mark.integration
 
@@ -32,14 +34,6 @@ SLOW = Limits(rate=1, burst=5, day=1_000, month=1_000)
 NOTICED, SLACK = 0.25, 0.05
 FAILURES = ("gateway_flush_failures_total", {"stage": "limiter"})
 UNRETURNED = ("gateway_charges_not_given_back_total",)
-
-
-@asynccontextmanager
-async def limiter_of(
-    redis: Redis, clock: ServerClock | None = None
-) -> AsyncIterator[Limiter]:
-    async with asyncio.TaskGroup() as tasks:
-        yield Limiter(redis, clock=clock or ServerClock(), tasks=tasks)
 
 
 async def admit_together(
@@ -79,10 +73,10 @@ async def ask_later(limiter: Limiter, wait: float) -> float:
 
 
 async def test_a_day_limit_holds_exactly_over_concurrent_limiters(
-    redis: Redis, valkey: ValkeyServer
+    redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
     other = open_redis(valkey.url)
-    async with limiter_of(redis) as one, limiter_of(other) as two:
+    async with limiter_of(redis, database) as one, limiter_of(other, database) as two:
         halves = await asyncio.gather(
             admit_together(one, 500), admit_together(two, 500)
         )
@@ -93,28 +87,34 @@ async def test_a_day_limit_holds_exactly_over_concurrent_limiters(
 
 
 async def test_each_share_of_a_quota_is_told_once_over_concurrent_limiters(
-    redis: Redis, valkey: ValkeyServer
+    redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
     other = open_redis(valkey.url)
     with capture_logs() as logs:
-        async with limiter_of(redis) as one, limiter_of(other) as two:
+        async with (
+            limiter_of(redis, database) as one,
+            limiter_of(other, database) as two,
+        ):
             await asyncio.gather(admit_together(one, 500), admit_together(two, 500))
     await other.aclose()
+    logs = [line for line in logs if line["event"] == "quota_nearly_used"]
     told = [(line["policy"], line["percent"], line["used"]) for line in logs]
     assert sorted(told) == [("day", 80, 80), ("day", 95, 95), ("day", 100, 100)]
     assert {line["institution"] for line in logs} == {INSTITUTION}
 
 
-async def test_asks_of_one_flush_are_decided_one_after_the_other(redis: Redis) -> None:
-    async with limiter_of(redis) as limiter:
+async def test_asks_of_one_flush_are_decided_one_after_the_other(
+    redis: Redis, database: Database
+) -> None:
+    async with limiter_of(redis, database) as limiter:
         decisions = await admit_together(limiter, 7, SLOW)
     left = [decision.standings[0].remaining for decision in decisions]
     assert left == [4, 3, 2, 1, 0, 0, 0]
     assert [d.violated for d in decisions[5:]] == [("rate",), ("rate",)]
 
 
-async def test_a_refused_ask_changes_nothing(redis: Redis) -> None:
-    async with limiter_of(redis) as limiter:
+async def test_a_refused_ask_changes_nothing(redis: Redis, database: Database) -> None:
+    async with limiter_of(redis, database) as limiter:
         await limiter.admit(INSTITUTION, KEY, TIGHT)
         before = await kept(redis)
         refused = await limiter.admit(INSTITUTION, KEY, TIGHT, quota_cost=100)
@@ -122,9 +122,9 @@ async def test_a_refused_ask_changes_nothing(redis: Redis) -> None:
         assert await kept(redis) == before
 
 
-async def test_every_key_has_a_ttl(redis: Redis) -> None:
+async def test_every_key_has_a_ttl(redis: Redis, database: Database) -> None:
     weeks_of_debt = Limits(rate=1, burst=10_000_000, day=10**12, month=10**12)
-    async with limiter_of(redis) as limiter:
+    async with limiter_of(redis, database) as limiter:
         charged = await limiter.admit(1, KEY, TIGHT)
         await limiter.give_back(1, charged)
         await limiter.admit(2, KEY, SLOW, rate_cost=6)
@@ -143,9 +143,11 @@ async def test_all_keys_of_an_institution_lie_in_one_slot() -> None:
     assert key_slot(refused_key(123, 7).encode()) == slot
 
 
-async def test_the_instant_is_the_servers_and_sets_the_clock(redis: Redis) -> None:
+async def test_the_instant_is_the_servers_and_sets_the_clock(
+    redis: Redis, database: Database
+) -> None:
     clock = ServerClock()
-    async with limiter_of(redis, clock) as limiter:
+    async with limiter_of(redis, database, clock) as limiter:
         seconds, microseconds = await command(redis, "TIME")
         decision = await limiter.admit(INSTITUTION, KEY, TIGHT)
         since = decision.at - seconds * SECOND - microseconds
@@ -153,8 +155,10 @@ async def test_the_instant_is_the_servers_and_sets_the_clock(redis: Redis) -> No
         assert 0 <= clock.now() - decision.at < SECOND
 
 
-async def test_what_is_given_back_can_be_spent_again(redis: Redis) -> None:
-    async with limiter_of(redis) as limiter:
+async def test_what_is_given_back_can_be_spent_again(
+    redis: Redis, database: Database
+) -> None:
+    async with limiter_of(redis, database) as limiter:
         *_, last = await admit_together(limiter, 100)
         assert not (await limiter.admit(INSTITUTION, KEY, TIGHT)).admitted
         standing = await limiter.give_back(INSTITUTION, last)
@@ -164,17 +168,19 @@ async def test_what_is_given_back_can_be_spent_again(redis: Redis) -> None:
         assert not (await limiter.admit(INSTITUTION, KEY, TIGHT)).admitted
 
 
-async def test_a_refused_decision_cannot_be_given_back(redis: Redis) -> None:
-    async with limiter_of(redis) as limiter:
+async def test_a_refused_decision_cannot_be_given_back(
+    redis: Redis, database: Database
+) -> None:
+    async with limiter_of(redis, database) as limiter:
         refused = await limiter.admit(INSTITUTION, KEY, SLOW, rate_cost=6)
         with pytest.raises(ValueError, match="admitted"):
             await limiter.give_back(INSTITUTION, refused)
 
 
 async def test_refusals_block_only_that_key_for_the_rest_of_that_minute(
-    redis: Redis,
+    redis: Redis, database: Database
 ) -> None:
-    async with limiter_of(redis) as limiter:
+    async with limiter_of(redis, database) as limiter:
         await whole_minute_ahead(redis)
         counts = await asyncio.gather(
             *(limiter.count_refusal(INSTITUTION, KEY) for _ in range(REFUSALS_A_MINUTE))
@@ -198,9 +204,9 @@ async def test_refusals_block_only_that_key_for_the_rest_of_that_minute(
 
 
 async def test_a_stopped_redis_is_noticed_and_found_again(
-    redis: Redis, valkey: ValkeyServer
+    redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    async with limiter_of(redis) as limiter:
+    async with limiter_of(redis, database) as limiter:
         charged = await limiter.admit(INSTITUTION, KEY, TIGHT)
         unreturned = REGISTRY.get_sample_value(*UNRETURNED) or 0
         valkey.stop()
@@ -217,13 +223,15 @@ async def test_a_stopped_redis_is_noticed_and_found_again(
         assert REGISTRY.get_sample_value(*UNRETURNED) == unreturned + 1
         with capture_logs() as logs:
             assert (await limiter.admit(INSTITUTION, KEY, TIGHT)).admitted
-        assert [line["event"] for line in logs] == ["limiter_found_redis"]
+        assert [line["event"] for line in logs] == [
+            *("limiter_found_redis", "counters_loaded")
+        ]
 
 
 async def test_a_hanging_redis_is_noticed_and_found_again(
-    redis: Redis, valkey: ValkeyServer
+    redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    async with limiter_of(redis) as limiter:
+    async with limiter_of(redis, database) as limiter:
         await limiter.admit(INSTITUTION, KEY, TIGHT)
         pid = valkey.pid
         assert pid is not None
@@ -244,9 +252,9 @@ async def test_a_hanging_redis_is_noticed_and_found_again(
 
 
 async def test_a_script_that_was_flushed_is_loaded_without_failing_a_call(
-    redis: Redis,
+    redis: Redis, database: Database
 ) -> None:
-    async with limiter_of(redis) as limiter:
+    async with limiter_of(redis, database) as limiter:
         for _ in range(2):
             await command(redis, "SCRIPT", "FLUSH")
             decisions = await admit_together(limiter, 50)
@@ -254,8 +262,10 @@ async def test_a_script_that_was_flushed_is_loaded_without_failing_a_call(
     assert (await kept(redis))[b"day_used"] == b"100"
 
 
-async def test_a_redis_that_cannot_write_refuses_the_whole_flush(redis: Redis) -> None:
-    async with limiter_of(redis) as limiter:
+async def test_a_redis_that_cannot_write_refuses_the_whole_flush(
+    redis: Redis, database: Database
+) -> None:
+    async with limiter_of(redis, database) as limiter:
         await limiter.admit(INSTITUTION, KEY, TIGHT)
         before = await kept(redis)
         failed = REGISTRY.get_sample_value(*FAILURES) or 0
@@ -270,14 +280,15 @@ async def test_a_redis_that_cannot_write_refuses_the_whole_flush(redis: Redis) -
 
 
 async def test_a_caller_cancelled_while_it_waits_still_hears_what_it_was_charged(
-    redis: Redis,
+    redis: Redis, database: Database
 ) -> None:
     heard: list[Decision] = []
 
     async def call(limiter: Limiter) -> None:
         heard.append(await limiter.admit(INSTITUTION, KEY, TIGHT))
 
-    async with limiter_of(redis) as limiter, asyncio.TaskGroup() as callers:
+    async with limiter_of(redis, database) as limiter, asyncio.TaskGroup() as callers:
+        await limiter.peek(INSTITUTION, TIGHT)
         caller = callers.create_task(call(limiter))
         await asyncio.sleep(0)
         caller.cancel()

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
@@ -19,25 +20,27 @@ from hypothesis.stateful import (
 from gateway.clock import SECOND
 from gateway.embedded.valkey import ValkeyServer
 from gateway.quota import limit
+from gateway.quota.counters import ADMIT, LOAD
 from gateway.quota.limit import (
     DAY,
     IDLE,
     MINUTE,
     UNREFUSED,
-    VIOLATIONS,
     Decision,
     Refusals,
 )
-from gateway.quota.limiter import (
-    SCRIPT,
+from gateway.quota.script import (
+    GENERATION_KEY,
+    Admit,
+    Answer,
     Ask,
+    GiveBack,
+    Refuse,
+    Unknown,
     decode,
     encode,
     refused_key,
     state_key,
-    to_admit,
-    to_give_back,
-    to_refuse,
 )
 from gateway.vocabulary import Limits
 
@@ -55,7 +58,7 @@ local redis = { call = function(command, ...)
   return { string.sub(now, 1, -7), string.sub(now, -6) }
 end }
 """
-FIRST_LINE, REST = SCRIPT.split("\n", 1)
+FIRST_LINE, REST = ADMIT.text.split("\n", 1)
 PRETENDING_SCRIPT = FIRST_LINE + PRETENDED_TIME + REST
 
 # Expiry follows Valkey's real time, so the pretended one lies far ahead of it. A leap
@@ -81,9 +84,13 @@ EDGES: tuple[Callable[[int], int], ...] = (
 )
 
 
-def evaluate(client: redis.Redis, script: str, flush: list[Ask]) -> list[int]:
-    call: Callable[..., list[int]] = client.execute_command
-    return call("EVAL", script, *encode(flush))
+# What a worker knows of its server and the epoch; the generations of it.
+TAG = "server:0"
+
+
+def evaluate(client: redis.Redis, script: str, *arguments: Any) -> Any:
+    call: Callable[..., Any] = client.execute_command
+    return call("EVAL", script, *arguments)
 
 
 class Charge(NamedTuple):
@@ -103,12 +110,48 @@ class Lua(RuleBasedStateMachine):
         self.states = dict.fromkeys(INSTITUTIONS, IDLE)
         self.refusals: dict[tuple[int, int], Refusals] = {}
         self.charges: list[Charge] = []
+        self.generation = ""
+        self.losses = 0
         # What each window of an institution was charged, by the instant it ends.
         self.days, self.months = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
 
     @initialize(now=st.integers(EARLIEST, LATEST))
     def begin(self, now: int) -> None:
         self.now = now
+        self.begin_generation()
+        for institution in INSTITUTIONS:
+            # Counters of nothing: in the product they are loaded with their windows.
+            self.client.hset(state_key(institution), "generation", self.generation)
+
+    def begin_generation(self) -> None:
+        self.losses += 1
+        self.generation = f"{TAG}|{self.losses}"
+        self.client.set(GENERATION_KEY, self.generation)
+
+    @rule(loss=st.sampled_from(("flush", "failover")), institution=institutions)
+    def counters_are_lost_and_loaded(self, loss: str, institution: int) -> None:
+        """As the model, which stands for the log, has them."""
+        if loss == "flush":
+            self.client.flushdb()
+            self.refusals.clear()
+        earlier = self.generation
+        self.begin_generation()
+        asked: list[Ask] = [Admit(institution, 7, self.limits[institution], 0, 0)]
+        assert self.send(asked) == [Unknown(self.generation)]
+        # A worker that stood still since the generation before loads nothing any more.
+        assert self.load(earlier) == 0
+        self.states = {one: limit.turned(s, self.now) for one, s in self.states.items()}
+        assert self.load(self.generation) == len(INSTITUTIONS)
+        assert self.load(self.generation) == 0
+
+    def load(self, generation: str) -> int:
+        numbers = [number for state in self.states.values() for number in state]
+        packed = msgspec.msgpack.encode(numbers)
+        keys = [GENERATION_KEY, *map(state_key, self.states)]
+        loaded: int = evaluate(
+            self.client, LOAD.text, len(keys), *keys, generation, packed
+        )
+        return loaded
 
     @rule(span=st.sampled_from((1, 333_334, SECOND, MINUTE, DAY, 31 * DAY)))
     def time_passes(self, span: int) -> None:
@@ -129,7 +172,7 @@ class Lua(RuleBasedStateMachine):
     @rule(data=st.data(), size=st.integers(1, 6))
     def a_flush_is_decided(self, data: st.DataObject, size: int) -> None:
         flush: list[Ask] = []
-        expected: list[list[int]] = []
+        expected: list[Answer] = []
         for _ in range(size):
             gives_back: bool = bool(self.charges) and data.draw(GIVES_BACK)
             ask, answer = self.give_back(data) if gives_back else self.admit(data)
@@ -139,15 +182,15 @@ class Lua(RuleBasedStateMachine):
 
     @rule(institution=institutions, key=keys, times=st.sampled_from((1, 60, 121)))
     def a_key_is_refused(self, institution: int, key: int, times: int) -> None:
-        expected = []
+        expected: list[Answer] = []
         for _ in range(times):
             before = self.refusals.get((institution, key), UNREFUSED)
             after = limit.count_refusal(before, self.now)
             self.refusals[institution, key] = after
-            expected.append([self.now, after.collected])
-        assert self.send([to_refuse(institution, key)] * times) == expected
+            expected.append(after.collected)
+        assert self.send([Refuse(institution, key)] * times) == expected
 
-    def admit(self, data: st.DataObject) -> tuple[Ask, list[int]]:
+    def admit(self, data: st.DataObject) -> tuple[Ask, Answer]:
         institution, key = data.draw(institutions), data.draw(keys)
         rate_cost, quota_cost = data.draw(costs), data.draw(costs)
         allowed = self.limits[institution]
@@ -159,35 +202,40 @@ class Lua(RuleBasedStateMachine):
             quota_cost=quota_cost,
             refusals=self.refusals.get((institution, key), UNREFUSED),
         )
+        decision = decision._replace(generation=self.generation)
         self.states[institution] = decision.state
         if decision.admitted:
             self.charges.append(Charge(institution, decision))
             self.charge(institution, decision, quota_cost)
-        bits = VIOLATIONS.index(decision.violated)
-        ask = to_admit(institution, key, allowed, rate_cost, quota_cost)
-        return ask, [self.now, bits, *decision.state]
+        return Admit(institution, key, allowed, rate_cost, quota_cost), decision
 
-    def give_back(self, data: st.DataObject) -> tuple[Ask, list[int]]:
+    def give_back(self, data: st.DataObject) -> tuple[Ask, Answer]:
         place = data.draw(st.integers(0, len(self.charges) - 1))
         institution, given = self.charges.pop(place)
+        if given.generation != self.generation:
+            # It is not in what was loaded since, or is there for good.
+            return GiveBack(institution, given), None
         answer = limit.give_back(self.states[institution], given, self.now)
         self.states[institution] = answer.state
         self.charge(institution, given, -given.quota_cost)
-        return to_give_back(institution, given), [self.now, *answer.state]
+        return GiveBack(institution, given), answer._replace(generation=self.generation)
 
     def charge(self, institution: int, decision: Decision, units: int) -> None:
         self.days[institution, decision.state.day_ends] += units
         self.months[institution, decision.state.month_ends] += units
 
-    def send(self, flush: list[Ask]) -> list[list[int]]:
+    def send(self, flush: list[Ask]) -> list[Answer]:
         self.client.set("pretended now", self.now)
-        return decode(flush, evaluate(self.client, PRETENDING_SCRIPT, flush))
+        reply = evaluate(self.client, PRETENDING_SCRIPT, *encode(flush, TAG))
+        assert reply[:2] == [self.now, self.generation.encode()]
+        return decode(flush, reply)
 
     @invariant()
     def what_is_kept_is_the_state(self) -> None:
         for institution, state in self.states.items():
-            kept = self.client.hgetall(state_key(institution))
-            assert {name: int(number) for name, number in kept.items()} == (
+            kept: dict[Any, Any] = self.client.hgetall(state_key(institution))
+            assert kept.pop(b"generation").decode() == self.generation
+            assert {name.decode(): int(number) for name, number in kept.items()} == (
                 {} if state == IDLE else state._asdict()
             )
 
@@ -210,7 +258,7 @@ class Lua(RuleBasedStateMachine):
 
 @pytest.fixture
 def client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(valkey.url, db=1, decode_responses=True) as client:
+    with redis.Redis.from_url(valkey.url, db=1) as client:
         yield client
 
 
@@ -233,6 +281,7 @@ def test_lua_decides_as_the_model(client: redis.Redis) -> None:
 def test_the_shipped_script_cannot_be_told_the_time(client: redis.Redis) -> None:
     client.set("pretended now", EARLIEST)
     seconds, _ = client.time()
-    at, *_ = evaluate(client, SCRIPT, [to_refuse(1, 7)])
+    client.set(GENERATION_KEY, f"{TAG}|1")
+    at, *_ = evaluate(client, ADMIT.text, *encode([Refuse(1, 7)], TAG))
     client.flushdb()
     assert seconds <= at // SECOND <= seconds + 60

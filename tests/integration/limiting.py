@@ -1,0 +1,48 @@
+"""A limiter over real servers: Redis, PostgreSQL, and a log of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from unittest.mock import patch
+
+from redis.asyncio import Redis
+
+from gateway.audit.charges import Charges
+from gateway.clock import ServerClock
+from gateway.postgres import Link, pool
+from gateway.quota import rebuild
+from gateway.quota.epochs import Epochs
+from gateway.quota.limiter import Limiter
+from tests.conftest import Database
+
+
+@asynccontextmanager
+async def limiter_of(
+    redis: Redis,
+    database: Database,
+    clock: ServerClock | None = None,
+    *,
+    commit_seconds: float = 0.0,
+) -> AsyncIterator[Limiter]:
+    """A worker's limiter, without the task that keeps watch.
+
+    Nothing is on its way into the log here, unless a test says so: it need not be waited
+    for before counters are made from it.
+    """
+    hot = database.dsn("hot")
+    links = [Link(hot, name="limits", statement_seconds=0) for _ in range(3)]
+    auditor = pool(database.dsn("auditor"), name="test", size=1, statement_seconds=9)
+    try:
+        with patch.object(rebuild, "COMMIT_SECONDS", commit_seconds):
+            async with auditor, asyncio.TaskGroup() as tasks:
+                yield Limiter(
+                    redis,
+                    epochs=Epochs(links[0]),
+                    links=(links[1], links[2]),
+                    ledger=Charges(auditor),
+                    clock=clock or ServerClock(),
+                    tasks=tasks,
+                )
+    finally:
+        for link in links:
+            link.drop()
