@@ -112,10 +112,8 @@ def asked(service: Service) -> Iterator[Question]:
             yield questions.fetch(caller, nik_of(resident), ["name", "village"])
 
 
-@pytest.mark.parametrize(
-    ("sealer_kills", "postgres_kills"),
-    [(3, 2), pytest.param(50, 50, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("sealer_kills", "postgres_kills"), [(3, 2), (50, 50)])
 async def test_the_log_is_one_history_through_kills_of_sealer_and_postgres(
     service: Service, tmp_path: Path, sealer_kills: int, postgres_kills: int
 ) -> None:
