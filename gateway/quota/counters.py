@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from gateway import telemetry
@@ -41,6 +42,8 @@ CAPACITY: Final = 20_000
 PATIENCE: Final = 0.22
 PROBE_SECONDS: Final = 0.25
 PROBE_KEY: Final = "gateway:probe"
+# No epoch: connections are to be made anew.
+NEVER: Final = -1
 log = structlog.get_logger()
 
 
@@ -77,6 +80,7 @@ class Counters:
         self._sizes = telemetry.FLUSH_SIZE.labels("limiter")
         self._failures = telemetry.FLUSH_FAILURES.labels("limiter")
         self._failing = False
+        self._connected_under = NEVER
         self._gatherer = Gatherer[Ask, Answer](
             self._flush, tasks=tasks, most=MOST, capacity=CAPACITY, patience=PATIENCE
         )
@@ -131,16 +135,26 @@ class Counters:
         return decode(asks, reply)
 
     async def _run(self, asks: list[Ask], epoch: int) -> list[Any]:
+        """Puts the asks to the server, to another process of it at most twice.
+
+        A process that is gone has taken its generation with it: whatever it did of a
+        flush that it did not answer counts for nothing, and may be asked again.
+        """
+        if epoch != self._connected_under:
+            # Idle ones may have died since, when nobody used them.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            self._connected_under = epoch
         async with self._connection() as connection:
-            tag = f"{run_id(connection)}:{epoch}"
-            arguments = encode(asks, tag)
-            reply: list[Any] = await _evaluate(connection, ADMIT, *arguments)
-            if not reply[1]:
-                await _evaluate(connection, GENERATION, 1, GENERATION_KEY, tag)
-                reply = await _evaluate(connection, ADMIT, *arguments)
-        if not reply[1]:
-            raise RedisError("another worker knows another server or epoch")
-        return reply
+            asked = run_id(connection)
+            try:
+                return await _put(connection, asks, epoch)
+            except RedisConnectionError:
+                self._connected_under = NEVER
+                await connection.disconnect(nowait=True)
+                await connection.connect()
+                if run_id(connection) == asked:
+                    raise
+                return await _put(connection, asks, epoch)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AbstractConnection]:
@@ -161,6 +175,20 @@ class Counters:
             self._failing = failing
             event = "limiter_lost_redis" if failing else "limiter_found_redis"
             log.warning(event, **facts)
+
+
+async def _put(
+    connection: AbstractConnection, asks: list[Ask], epoch: int
+) -> list[Any]:
+    tag = f"{run_id(connection)}:{epoch}"
+    arguments = encode(asks, tag)
+    reply: list[Any] = await _evaluate(connection, ADMIT, *arguments)
+    if not reply[1]:
+        await _evaluate(connection, GENERATION, 1, GENERATION_KEY, tag)
+        reply = await _evaluate(connection, ADMIT, *arguments)
+    if not reply[1]:
+        raise RedisError("another worker knows another server or epoch")
+    return reply
 
 
 async def _evaluate(

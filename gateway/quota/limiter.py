@@ -31,6 +31,8 @@ from gateway.vocabulary import Limits
 # An ask may find its counters missing, and limits counted elsewhere, and both again.
 TRIES: Final = 5
 PROBE_SECONDS: Final = 0.25
+# Redis may be lost while nobody calls: then the first to call need not find out.
+LOOK_SECONDS: Final = 0.5
 # Redis is back once it has answered so often in a row.
 GOOD_PROBES: Final = 2
 
@@ -177,6 +179,15 @@ class Limiter:
             watching.create_task(self._epochs.watch())
             watching.create_task(self._keep_the_place())
 
+    async def _suspicious(self) -> bool:
+        """Whether a call found Redis silent, or a look at it does where none calls."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._suspected.wait()
+                self._suspected.clear()
+                return True
+        return not await self._counters.answers()
+
     async def _keep_the_place(self) -> None:
         """Leaves Redis when it is lost, and returns when it is back."""
         await self._counters.begin()
@@ -185,9 +196,8 @@ class Limiter:
             epoch = await self._epochs.current()
             if epoch.in_redis:
                 good = 0
-                await self._suspected.wait()
-                self._suspected.clear()
-                if not await self._counters.answers():
+                # Twice: one silence may be this worker's own.
+                if await self._suspicious() and not await self._counters.answers():
                     await self._epochs.leave_redis(epoch)
                 continue
             good = good + 1 if await self._counters.answers() else 0
