@@ -28,11 +28,16 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 demo: $(VENV)/.runtime ## PostgreSQL, Valkey, a synthetic registry and the gateway; ARGS="--port 8000 --data .demo --residents 50000 --workers 2"
 	@exec $(BIN)/python -m gateway demo $(ARGS)
 
-test: $(VENV)/.dev ## the whole suite on embedded PostgreSQL and Valkey (under 10 minutes)
-	@$(BIN)/python -m pytest -m "not slow and not benchmark" $(ARGS)
+# Servers are taken away by tests/faults, which times what follows: it runs alone.
+SIDE_BY_SIDE := -n 3 --dist loadfile --ignore tests/faults
+test: $(VENV)/.dev ## the whole suite on embedded PostgreSQL and Valkey (under 10 minutes); ARGS=-x
+	@$(BIN)/python -m pytest -m "not slow and not benchmark" $(SIDE_BY_SIDE) $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not benchmark" $(ARGS) tests/faults
 
 test-all: $(VENV)/.dev ## the suite with the slow fault and scale runs
-	@$(BIN)/python -m pytest -m "not benchmark" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not benchmark" $(SIDE_BY_SIDE) $(ARGS)
+	@$(BIN)/python -m pytest -m "slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not benchmark" $(ARGS) tests/faults
 
 bench-audit: $(VENV)/.dev ## bytes an entry and latencies of the log, at ROWS and a tenth; ROWS=20000000
 	@$(BIN)/python -m tests.benchmarks.audit_scale --rows $(ROWS) $(ARGS)

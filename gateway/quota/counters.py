@@ -151,7 +151,7 @@ class Counters:
             except RedisConnectionError:
                 self._connected_under = NEVER
                 await connection.disconnect(nowait=True)
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py says no types here
                 if run_id(connection) == asked:
                     raise
                 return await _put(connection, asks, epoch)
