@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from typing_extensions import override
+
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
 T = TypeVar("T")
@@ -33,7 +35,7 @@ class Unanswered(Exception):
 class _Waiting(Generic[Ask, Answer]):
     item: Ask
     deadline: float
-    outcome: "asyncio.Future[Answer | _Failed]"
+    outcome: "Outcome[Answer | _Failed]"
 
 
 @dataclass(slots=True, frozen=True)
@@ -42,27 +44,33 @@ class _Failed:
     cause: BaseException | None = None
 
 
-async def settled(future: asyncio.Future[T]) -> T:
+class Outcome(asyncio.Future[T]):
+    """A future that cancelling the task which waits for it leaves as it is."""
+
+    @override
+    def cancel(self, msg: object = None) -> bool:
+        return False
+
+
+async def settled(outcome: Outcome[T]) -> T:
     """Awaits to the end, even if the waiting task is cancelled on the way.
 
     From admission on a call runs to its end as if the caller had stayed, so that its
     charge and its entry agree; what it waits for is bounded by deadlines of its own.
     The cancellation is put off, not lost: it comes at the next await that is not this.
     """
-    task = asyncio.current_task()
     put_off = False
-    try:
-        while True:
-            try:
-                return await asyncio.shield(future)
-            except asyncio.CancelledError:
-                if future.cancelled() or task is None:
-                    raise
-                task.uncancel()
-                put_off = True
-    finally:
-        if put_off and task is not None:
+    while True:
+        try:
+            result = await outcome
+        except asyncio.CancelledError:
+            put_off = True
+            continue
+        if put_off and (task := asyncio.current_task()) is not None:
+            # Asked for once: what counts the asking (asyncio.timeout) has to find one.
+            task.uncancel()
             task.cancel()
+        return result
 
 
 class Gatherer(Generic[Ask, Answer]):
@@ -106,17 +114,16 @@ class Gatherer(Generic[Ask, Answer]):
         if len(self._queue) >= self._capacity:
             raise Unanswered(sent=False)
         loop = asyncio.get_running_loop()
-        waiting = _Waiting[Ask, Answer](
-            item, loop.time() + self._patience, loop.create_future()
-        )
+        outcome = Outcome[Answer | _Failed](loop=loop)
+        waiting = _Waiting[Ask, Answer](item, loop.time() + self._patience, outcome)
         self._queue.append(waiting)
         if self._flying < self._flights:
             self._flying += 1
             self._tasks.create_task(self._fly())
-        outcome = await settled(waiting.outcome)
-        if isinstance(outcome, _Failed):
-            raise Unanswered(sent=outcome.sent) from outcome.cause
-        return outcome
+        answer = await settled(outcome)
+        if isinstance(answer, _Failed):
+            raise Unanswered(sent=answer.sent) from answer.cause
+        return answer
 
     async def _fly(self) -> None:
         try:

@@ -15,12 +15,12 @@ from typing import Any
 from granian.constants import Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server.mp import MPServer
-from litestar import Litestar
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
-from gateway.app import create_app
+from gateway.app import EXPRESS, create_app
 from gateway.audit.courier import read_witnesses
+from gateway.edge.express import Express
 from gateway.lifeline import end_with_parent
 from gateway.settings import (
     NumberedKeys,
@@ -130,7 +130,7 @@ def _keep_sealing(stopping: threading.Event) -> None:
         stopping.wait(1)
 
 
-def worker() -> Litestar:
+def worker() -> Express:
     """The application of one worker, which ends with its supervisor."""
     end_with_parent()
-    return create_app()
+    return Express(create_app(), EXPRESS)

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
 
 from gateway import telemetry
 from gateway.audit.access import Access
@@ -47,7 +46,10 @@ log = structlog.get_logger()
 
 HttpRequest = Request[Any, Any, Any]
 MOST_BODY: Final = 16 * 1024
-_TOO_LARGE: Final = 413
+
+
+class CallerGone(Exception):
+    """The connection ended before the body did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,8 @@ async def read_optional_json_body(request: HttpRequest) -> bytes:
 
 
 def _check_declared(request: HttpRequest) -> None:
-    declared = request.headers.get("content-type", "")
-    kind, _, parameters = declared.partition(";")
+    declared = header_values(request, b"content-type")
+    kind, _, parameters = (declared[0] if len(declared) == 1 else "").partition(";")
     charset = parameters.replace(" ", "").replace('"', "").lower()
     if kind.strip().lower() != "application/json" or charset not in {
         "",
@@ -144,12 +146,20 @@ def _check_declared(request: HttpRequest) -> None:
 
 
 async def _read_body(request: HttpRequest) -> bytes:
-    try:
-        return await request.body()
-    except HTTPException as error:
-        if error.status_code == _TOO_LARGE:
-            raise PayloadTooLarge from None
-        raise
+    """All of it; no more than the limit is kept, whatever comes."""
+    announced = header_values(request, b"content-length")
+    if announced and int(announced[0]) > MOST_BODY:
+        raise PayloadTooLarge
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise CallerGone
+        body += message.get("body", b"")
+        if len(body) > MOST_BODY:
+            raise PayloadTooLarge
+        more = message.get("more_body", False)
+    return body
 
 
 def identify_staff(

@@ -29,7 +29,9 @@ Reader = Callable[[bytes], Question]
 def _reader(request: HttpRequest, read: Reader) -> Callable[[], Awaitable[Question]]:
     async def read_question() -> Question:
         question = read(await read_json_body(request))
-        strict.query_members(request.query_params.multi_items(), (), question.faults)
+        if request.scope["query_string"]:
+            given = request.query_params.multi_items()
+            strict.query_members(given, (), question.faults)
         question.idempotency_key = strict.read_idempotency_key(
             header_values(request, b"idempotency-key"), question.faults
         )

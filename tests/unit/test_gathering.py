@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.gathering import Gatherer, Unanswered, settled
+from gateway.gathering import Gatherer, Outcome, Unanswered, settled
 
 PATIENCE = 0.2
 # What a busy test machine may add to waking up.
@@ -258,7 +258,7 @@ async def test_no_waiter_hangs_when_its_flush_is_cancelled() -> None:
 
 async def test_a_timeout_around_what_is_settled_comes_when_it_is() -> None:
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[int] = loop.create_future()
+    future = Outcome[int](loop=loop)
     loop.call_later(0.05, future.set_result, 5)
     heard: list[int] = []
 
@@ -272,11 +272,25 @@ async def test_a_timeout_around_what_is_settled_comes_when_it_is() -> None:
     assert heard == [5]
 
 
-async def test_a_cancelled_future_cancels_who_waits_for_it() -> None:
-    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    future.cancel()
+async def test_what_is_settled_is_not_cancelled_by_who_waits_for_it() -> None:
+    loop = asyncio.get_running_loop()
+    future = Outcome[int](loop=loop)
+    heard: list[int] = []
+
+    async def wait() -> None:
+        heard.append(await settled(future))
+        await asyncio.sleep(60)
+
+    waiting = loop.create_task(wait())
+    for _ in range(3):
+        await turns()
+        waiting.cancel()
+    await turns()
+    assert not waiting.done()
+    future.set_result(5)
     with pytest.raises(asyncio.CancelledError):
-        await settled(future)
+        await waiting
+    assert heard == [5]
 
 
 async def test_a_busy_loop_does_not_use_up_an_asks_patience() -> None:

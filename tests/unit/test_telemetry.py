@@ -1,5 +1,7 @@
-"""What is read from histograms: bounds that are never too low."""
+"""What is read from histograms, and when log lines are written."""
 
+import asyncio
+import io
 import math
 import random
 from itertools import pairwise
@@ -11,7 +13,9 @@ from gateway import telemetry
 from gateway.telemetry import (
     FLUSH_SECONDS_BOUNDS,
     FLUSH_SIZE_BOUNDS,
+    LOG_SECONDS,
     Distribution,
+    Lines,
     Reading,
 )
 
@@ -75,3 +79,28 @@ def test_no_bound_is_over_twice_the_one_before(bounds: tuple[float, ...]) -> Non
     assert list(bounds) == sorted(set(bounds))
     for lower, upper in pairwise(bounds):
         assert upper <= 2 * lower
+
+
+async def test_lines_of_calls_are_written_together_and_soon() -> None:
+    raw = io.BytesIO()
+    lines = Lines(io.BufferedWriter(raw))
+    lines.info(b"one")
+    lines.info(b"two")
+    assert not raw.getvalue()
+    await asyncio.sleep(LOG_SECONDS * 2)
+    assert raw.getvalue() == b"one\ntwo\n"
+
+
+async def test_what_is_worse_than_a_warning_is_written_at_once() -> None:
+    raw = io.BytesIO()
+    lines = Lines(io.BufferedWriter(raw))
+    lines.info(b"one")
+    lines.error(b"two")
+    assert raw.getvalue() == b"one\ntwo\n"
+
+
+def test_outside_of_a_loop_every_line_is_written_at_once() -> None:
+    raw = io.BytesIO()
+    lines = Lines(io.BufferedWriter(raw))
+    lines.info(b"one")
+    assert raw.getvalue() == b"one\n"
