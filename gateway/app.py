@@ -160,7 +160,7 @@ class Worker:
         self._hot = str(settings.postgres_dsn)
         self._registry = str(settings.registry_dsn)
         self._admin = None if settings.admin_dsn is None else str(settings.admin_dsn)
-        self.redis = open_redis(str(settings.redis_url))
+        self.redis = open_redis(settings.redis_url)
         self.auditor: Pool = pool(
             str(settings.auditor_dsn), name="auditor", size=4, statement_seconds=30
         )
@@ -254,8 +254,7 @@ def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
         health=Health(
             log=worker.hot("health"),
             registry=worker.registry("health"),
-            redis=worker.redis,
-            clock=worker.clock,
+            redis=held.limiter.probe,
             journal=held.journal,
         ),
         keeper=keeper,
@@ -289,6 +288,7 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
             await held.lookups.limiter.tally.write()
     for link in worker.links:
         link.drop()
+    await held.lookups.limiter.close()
     await worker.redis.aclose()
 
 

@@ -35,11 +35,13 @@ class Unanswered(Exception):
 class _Waiting(Generic[Ask, Answer]):
     item: Ask
     deadline: float
-    outcome: "Outcome[Answer | _Failed]"
+    outcome: "Outcome[Answer | Failed]"
 
 
 @dataclass(slots=True, frozen=True)
-class _Failed:
+class Failed:
+    """What an ask comes to that gets no answer: see Unanswered."""
+
     sent: bool
     cause: BaseException | None = None
 
@@ -77,7 +79,8 @@ class Gatherer(Generic[Ask, Answer]):
     """One queue, and at most `flights` flushes under way at once.
 
     Args:
-        flush: answers a list of asks, in order. If it raises, only its own asks fail.
+        flush: answers a list of asks, in order, or says of some that they failed. If it
+            raises, only its own asks fail.
         tasks: the group that owns the flushes.
         most: asks a flush may carry.
         capacity: asks that may wait.
@@ -88,7 +91,7 @@ class Gatherer(Generic[Ask, Answer]):
 
     def __init__(
         self,
-        flush: Callable[[list[Ask]], Awaitable[Sequence[Answer]]],
+        flush: Callable[[list[Ask]], Awaitable[Sequence[Answer | Failed]]],
         *,
         tasks: asyncio.TaskGroup,
         most: int,
@@ -114,14 +117,14 @@ class Gatherer(Generic[Ask, Answer]):
         if len(self._queue) >= self._capacity:
             raise Unanswered(sent=False)
         loop = asyncio.get_running_loop()
-        outcome = Outcome[Answer | _Failed](loop=loop)
+        outcome = Outcome[Answer | Failed](loop=loop)
         waiting = _Waiting[Ask, Answer](item, loop.time() + self._patience, outcome)
         self._queue.append(waiting)
         if self._flying < self._flights:
             self._flying += 1
             self._tasks.create_task(self._fly())
         answer = await settled(outcome)
-        if isinstance(answer, _Failed):
+        if isinstance(answer, Failed):
             raise Unanswered(sent=answer.sent) from answer.cause
         return answer
 
@@ -150,14 +153,14 @@ class Gatherer(Generic[Ask, Answer]):
         while self._queue and len(taken) < self._most:
             waiting = self._queue.popleft()
             if waiting.deadline <= now:
-                waiting.outcome.set_result(_Failed(sent=False))
+                waiting.outcome.set_result(Failed(sent=False))
             else:
                 taken.append(waiting)
         return taken
 
     async def _carry(self, asks: list[_Waiting[Ask, Answer]]) -> None:
         cause: BaseException | None = None
-        answers: Sequence[Answer] = ()
+        answers: Sequence[Answer | Failed] = ()
         try:
             # The queue is in order of deadlines: the first is the nearest.
             async with asyncio.timeout_at(asks[0].deadline):
@@ -171,4 +174,4 @@ class Gatherer(Generic[Ask, Answer]):
                     waiting.outcome.set_result(answer)
             else:
                 for waiting in asks:
-                    waiting.outcome.set_result(_Failed(sent=True, cause=cause))
+                    waiting.outcome.set_result(Failed(sent=True, cause=cause))

@@ -75,7 +75,7 @@ def reconcile(*, as_json: options.AsJson = False) -> None:
 
 async def _reconcile() -> Reconciliation:
     settings = read_settings(ReconcileSettings)
-    redis = open_redis(str(settings.redis_url))
+    redis = open_redis(settings.redis_url)
     dsn = str(settings.auditor_dsn)
     try:
         async with pool(

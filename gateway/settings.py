@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import (
+    AfterValidator,
     Field,
     PostgresDsn,
     RedisDsn,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,6 +33,35 @@ class BadSetting(Exception):
 
 # A note's origin and key name: no spaces, no plus sign (C2SP signed-note).
 LogOrigin = Annotated[str, StringConstraints(pattern=r"^[!-*,-~]{1,255}$")]
+
+
+CLUSTER_SCHEMES = {"redis+cluster://": "redis://", "rediss+cluster://": "rediss://"}
+_ONE_REDIS = TypeAdapter(RedisDsn)
+
+
+def cluster_seeds(url: str) -> list[str]:
+    """`redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT,…` as a URL for each node."""
+    for scheme, of_one in CLUSTER_SCHEMES.items():
+        if url.startswith(scheme):
+            access, at, hosts = url.removeprefix(scheme).rpartition("@")
+            nodes = hosts.rstrip("/").split(",")
+            return [f"{of_one}{access}{at}{host}" for host in nodes]
+    return []
+
+
+def _redis_url(url: str) -> str:
+    try:
+        for one in cluster_seeds(url) or [url]:
+            _ONE_REDIS.validate_python(one)
+    except ValidationError:
+        # Its own text would repeat the URL, which holds a password.
+        want = "want redis://… or rediss://…, or redis+cluster://HOST:PORT,HOST:PORT,…"
+        raise ValueError(want) from None
+    return url
+
+
+# One server, or some nodes of a cluster, by which the others are found.
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
 
 class GatewaySettings(BaseSettings):
@@ -48,7 +79,7 @@ class ServeSettings(GatewaySettings):
     receipts_dsn: PostgresDsn
     # Without it this gateway keeps no partners: it could not, whoever takes it over.
     admin_dsn: PostgresDsn | None = None
-    redis_url: RedisDsn
+    redis_url: RedisUrl
     pepper_file: Path
     subject_keys_file: Path
     signing_key_file: Path
@@ -94,7 +125,7 @@ class ReconcileSettings(GatewaySettings):
     """What holding counters against the log needs."""
 
     auditor_dsn: PostgresDsn
-    redis_url: RedisDsn
+    redis_url: RedisUrl
 
 
 class AdminSettings(GatewaySettings):

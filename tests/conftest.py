@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.provisioning import Provisioned
 from gateway.embedded.valkey import ValkeyServer
-from gateway.redis import open_redis
+from gateway.redis import open_server
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 async def redis(valkey: ValkeyServer) -> AsyncIterator[Redis]:
-    client = open_redis(valkey.url)
+    client = open_server(valkey.url)
     await client.flushall()
     yield client
     await client.aclose()

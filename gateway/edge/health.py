@@ -8,12 +8,10 @@ from typing import Any, Final
 import structlog
 from litestar import Request, Response, get
 from prometheus_client.openmetrics import exposition
-from redis.asyncio import Redis
 
 from gateway import telemetry
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.journal import Journal
-from gateway.clock import SECOND, ServerClock
 from gateway.postgres import Link
 from gateway.registry.residents import SQL as REGISTRY_SQL
 
@@ -38,15 +36,13 @@ class Health:
         *,
         log: Link,
         registry: Link,
-        redis: Redis,
-        clock: ServerClock,
+        redis: Callable[[], Awaitable[None]],
         journal: Journal,
     ) -> None:
         self._journal = journal
         self._log = log
         self._registry = registry
         self._redis = redis
-        self._clock = clock
         self._sealing_lag = 0.0
         self._default_rows = 0
         self._well_at = dict.fromkeys(("postgres", "registry", "redis"), -STALE_SECONDS)
@@ -68,7 +64,7 @@ class Health:
         async with asyncio.TaskGroup() as probes:
             probes.create_task(self._keep("postgres", self._ask_postgres))
             probes.create_task(self._keep("registry", self._ask_registry))
-            probes.create_task(self._keep("redis", self._ask_redis))
+            probes.create_task(self._keep("redis", self._redis))
 
     async def _keep(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -104,10 +100,6 @@ class Health:
     async def _ask_registry(self) -> None:
         async with self._registry.connection() as connection:
             await connection.fetchval(REGISTRY_SQL["answers"])
-
-    async def _ask_redis(self) -> None:
-        seconds, micros = await self._redis.time()
-        self._clock.observe(seconds * SECOND + micros)
 
 
 @get("/health/live", include_in_schema=False)

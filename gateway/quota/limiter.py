@@ -12,7 +12,6 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter
-from redis.asyncio import Redis
 
 from gateway.clock import ServerClock
 from gateway.gathering import Unanswered
@@ -25,7 +24,9 @@ from gateway.quota.limit import REFUSALS_A_MINUTE, Decision, day_end
 from gateway.quota.rebuild import Ledger, Missing, Rebuild
 from gateway.quota.reserve import Reserve
 from gateway.quota.script import Admit, Answer, Ask, GiveBack, Refuse, Unknown
+from gateway.quota.servers import servers_of
 from gateway.quota.tally import Tally
+from gateway.redis import Client
 from gateway.vocabulary import Limits
 
 # An ask may find its counters missing, and limits counted elsewhere, and both again.
@@ -57,7 +58,7 @@ class Limiter:
 
     def __init__(
         self,
-        redis: Redis,
+        redis: Client,
         *,
         epochs: Epochs,
         links: tuple[Link, Link],
@@ -68,7 +69,10 @@ class Limiter:
         self.tally = Tally(redis)
         self._clock = clock
         self._epochs = epochs
-        self._counters = Counters(redis, clock=clock, epochs=epochs, tasks=tasks)
+        self._servers = servers_of(redis)
+        self._counters = Counters(
+            self._servers, clock=clock, epochs=epochs, tasks=tasks
+        )
         self._reserve = Reserve(links[0], clock=clock, epochs=epochs, tasks=tasks)
         self._rebuild = Rebuild(
             links[1], ledger, self._counters, clock=clock, tasks=tasks
@@ -172,6 +176,18 @@ class Limiter:
                     self._suspected.set()
                 raise ReducedCapacity("the limiter did not answer") from unanswered
         raise ReducedCapacity("limits are counted here and there")
+
+    async def probe(self) -> None:
+        """Redis takes writes, and has told the time.
+
+        Raises:
+            RedisError, OSError: it does not.
+        """
+        self._clock.observe(await self._servers.probe())
+
+    async def close(self) -> None:
+        """Its connections to Redis end."""
+        await self._servers.close()
 
     async def watch(self) -> None:
         """For ever: knows where limits are counted, and has it changed when it must be."""

@@ -6,7 +6,7 @@ log, for a second at most; so the log is read after that, and whoever asks waits
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import structlog
@@ -71,6 +71,11 @@ class Missing(NamedTuple):
         """Of "server:epoch|instant", or "postgresql:epoch"."""
         return int(self.generation.partition("|")[0].rpartition(":")[2])
 
+    @property
+    def begun(self) -> int:
+        """The instant of "server:epoch|instant"."""
+        return int(self.generation.rpartition("|")[2])
+
 
 class Rebuild:
     """One worker's loading: one at a time, for all that wait."""
@@ -104,40 +109,40 @@ class Rebuild:
             raise ReducedCapacity("counters cannot be loaded") from unanswered
 
     async def _flush(self, missing: list[Missing]) -> list[None]:
-        groups = defaultdict[tuple[str, int], dict[int, Limits]](dict)
+        groups = defaultdict[int, dict[int, Missing]](dict)
         for one in missing:
-            groups[one.generation, one.epoch][one.institution] = one.limits
-        for (generation, epoch), limits in groups.items():
+            groups[one.epoch][one.institution] = one
+        for epoch, group in groups.items():
             if epoch % 2:
-                await self._into_postgres(limits, epoch)
+                await self._into_postgres(group, epoch)
             else:
-                await self._into_redis(limits, generation, epoch)
+                await self._into_redis(group, epoch)
         log.info("counters_loaded", institutions=sum(map(len, groups.values())))
         return [None] * len(missing)
 
-    async def _into_postgres(self, limits: Mapping[int, Limits], epoch: int) -> None:
+    async def _into_postgres(self, missing: Mapping[int, Missing], epoch: int) -> None:
         # The fence of the epoch has let everything admitted before it into the log.
-        counted = await self._count(limits)
+        counted = await self._count(missing.values())
         async with self._link.connection() as connection:
             await connection.execute(SQL["load_counters"], *columns(counted), epoch)
 
-    async def _into_redis(
-        self, limits: Mapping[int, Limits], generation: str, epoch: int
-    ) -> None:
+    async def _into_redis(self, missing: Mapping[int, Missing], epoch: int) -> None:
         async with self._link.connection() as connection:
             rows = await connection.fetch(
-                SQL["take_over_counters"], list(limits), epoch - 1
+                SQL["take_over_counters"], list(missing), epoch - 1
             )
         taken = states(rows)
-        left = {one: limit for one, limit in limits.items() if one not in taken}
+        left = [one for one in missing.values() if one.institution not in taken]
         if left:
-            begun = int(generation.rpartition("|")[2])
+            begun = max(one.begun for one in left)
             wait = begun / SECOND + COMMIT_SECONDS - self._clock.now() / SECOND
             await asyncio.sleep(max(0.0, wait))
             taken |= await self._count(left)
-        await self._counters.load(taken, generation)
+        generations = {number: one.generation for number, one in missing.items()}
+        await self._counters.load(taken, generations)
 
-    async def _count(self, limits: Mapping[int, Limits]) -> dict[int, State]:
+    async def _count(self, missing: Collection[Missing]) -> dict[int, State]:
+        limits = {one.institution: one.limits for one in missing}
         now = self._clock.now()
         day_ends, month_ends = day_end(now), month_end(now)
         charged = await self._ledger.charged(

@@ -6,10 +6,11 @@ loaded again; one below them should not be.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway.clock import from_datetime
 from gateway.postgres import Pool
@@ -17,7 +18,9 @@ from gateway.quota.epochs import SQL
 from gateway.quota.limit import DAY, State, day_end, month_begin, month_end, turned
 from gateway.quota.rebuild import Ledger
 from gateway.quota.reserve import states
-from gateway.quota.script import GENERATION_KEY, state_key
+from gateway.quota.script import state_key
+from gateway.quota.servers import Servers, servers_of
+from gateway.redis import Client, Command, Wire
 
 LOOKS: Final = 3
 PAUSE: Final = 1.5
@@ -41,24 +44,28 @@ class Reconciliation(NamedTuple):
     differences: list[Difference]
 
 
-async def reconcile(redis: Redis, auditor: Pool, ledger: Ledger) -> Reconciliation:
+async def reconcile(redis: Client, auditor: Pool, ledger: Ledger) -> Reconciliation:
     """Looks up to three times, 1.5 s apart; tells what differed each time alike.
 
     Raises:
         RedisError: limits are counted in Redis, and it does not answer.
     """
-    found, differing = await _look(redis, auditor, ledger)
-    for _ in range(1, LOOKS):
-        if not differing:
-            break
-        await asyncio.sleep(PAUSE)
-        found, again = await _look(redis, auditor, ledger)
-        differing = {one: again[one] for one in differing.keys() & again.keys()}
+    servers = servers_of(redis)
+    try:
+        found, differing = await _look(servers, auditor, ledger)
+        for _ in range(1, LOOKS):
+            if not differing:
+                break
+            await asyncio.sleep(PAUSE)
+            found, again = await _look(servers, auditor, ledger)
+            differing = {one: again[one] for one in differing.keys() & again.keys()}
+    finally:
+        await servers.close()
     return Reconciliation(found, [differing[one] for one in sorted(differing)])
 
 
 async def _look(
-    redis: Redis, auditor: Pool, ledger: Ledger
+    servers: Servers, auditor: Pool, ledger: Ledger
 ) -> tuple[int, dict[int, Difference]]:
     async with auditor.acquire() as connection:
         row = await connection.fetchrow(SQL["epoch"])
@@ -68,24 +75,44 @@ async def _look(
         if row["epoch"] % 2:
             kept = states(await connection.fetch(SQL["all_counters"], row["epoch"]))
         else:
-            kept = await _in_redis(redis, ids)
+            kept = await _in_redis(servers, ids, row["epoch"])
     now = from_datetime(row["now"])
     charged = await ledger.charged(list(kept), month_begin(now), day_end(now) - DAY)
     return len(kept), _differences(kept, charged, now)
 
 
-async def _in_redis(redis: Redis, institutions: Sequence[int]) -> dict[int, State]:
-    generation = await redis.get(GENERATION_KEY)
-    fields = (*State._fields, "generation")
+async def _in_redis(
+    servers: Servers, institutions: Sequence[int], epoch: int
+) -> dict[int, State]:
+    ways = defaultdict[Wire, list[int]](list)
+    for one in institutions:
+        ways[await servers.wire_of(one)].append(one)
     kept: dict[int, State] = {}
-    for start in range(0, len(institutions), AT_ONCE):
-        some = institutions[start : start + AT_ONCE]
-        async with redis.pipeline(transaction=False) as commands:
-            for one in some:
-                commands.execute_command("HMGET", state_key(one), *fields)
-            for one, (*numbers, of) in zip(some, await commands.execute(), strict=True):
-                if generation is not None and of == generation:
-                    kept[one] = State(*(int(number or 0) for number in numbers))
+    for wire, held in ways.items():
+        for start in range(0, len(held), AT_ONCE):
+            kept |= await _held(servers, wire, held[start : start + AT_ONCE], epoch)
+    return kept
+
+
+async def _held(
+    servers: Servers, wire: Wire, institutions: Sequence[int], epoch: int
+) -> dict[int, State]:
+    """The counters that count: those of the process that is there, and of this epoch."""
+    fields = (*State._fields, "generation")
+    commands: list[Command] = []
+    for one in institutions:
+        commands.append(("GET", servers.generation_key(one)))
+        commands.append(("HMGET", state_key(one), *fields))
+    answers = await wire.ask(lambda _: commands)
+    tag = f"{wire.process}:{epoch}|".encode()
+    kept: dict[int, State] = {}
+    for one, now, state in zip(institutions, answers[::2], answers[1::2], strict=True):
+        for refusal in (now, state):
+            if isinstance(refusal, RedisError):
+                raise refusal
+        *numbers, of = state
+        if of is not None and of == now and of.startswith(tag):
+            kept[one] = State(*(int(number or 0) for number in numbers))
     return kept
 
 

@@ -59,9 +59,11 @@ def refused_key(institution: int, key: int) -> str:
     return f"{{i:{institution}}}:refused:{key}"
 
 
-def encode(asks: Sequence[Ask], tag: str) -> list[str | int | bytes]:
+def encode(
+    asks: Sequence[Ask], generation_key: str, tag: str
+) -> list[str | int | bytes]:
     """What follows the script in EVALSHA: the number of keys, the keys, the arguments."""
-    keys, numbers = [GENERATION_KEY], list[int | str]()
+    keys, numbers = [generation_key], list[int | str]()
     for ask in asks:
         match ask:
             case Admit(institution, key, limits, rate_cost, quota_cost):

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NamedTuple
 
-from redis.asyncio import Redis
-
 from gateway.clock import SECOND
+from gateway.redis import Client
 
 PAUSE: Final = 0.5
 MOST_AT_ONCE: Final = 500
@@ -53,7 +52,7 @@ def tally_key(day_ends: int) -> str:
 class Tally:
     """One worker's count of refusals, and what all workers have added up in Redis."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Client) -> None:
         self._redis = redis
         self._waiting = Counter[Refusal]()
 

@@ -138,14 +138,22 @@ async def _servers(
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, residents: int = RESIDENTS, newcomers: int = NEWCOMERS
+    folder: Path,
+    *,
+    residents: int = RESIDENTS,
+    newcomers: int = NEWCOMERS,
+    redis_url: str | None = None,
 ) -> AsyncIterator[Service]:
-    """Starts it all in an empty folder; leaves no process behind."""
+    """Starts it all in an empty folder; leaves no process behind.
+
+    Limits are counted by the servers of `redis_url`; without one by `valkey`.
+    """
     async with _servers(folder) as (log, registry, valkey):
         provisioned = Provisioned(log, folder / "log-roles.json")
         await provisioned.create(LOG)
         registry_dsn = await _fill_registry(folder, registry, residents)
-        environment = _environment(folder, provisioned, registry_dsn, valkey.url)
+        counting = redis_url or valkey.url
+        environment = _environment(folder, provisioned, registry_dsn, counting)
         peppers, subjects = read_secrets(environment)
         admin_dsn = provisioned.dsn("admin", LOG)
         credentials, made = await _fill_partners(admin_dsn, peppers, newcomers)

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from gateway.redis import open_redis
+from gateway.redis import open_server
 from gateway.registry.resident import Resident
 from gateway.vocabulary import RESIDENT_FIELDS
 from tests.acceptance import questions
@@ -212,7 +212,7 @@ async def value_of(redis: Redis, key: bytes) -> object:
 
 async def redis_content(service: Service) -> bytes:
     """Every key and value, read as they are and as the server dumps them."""
-    async with open_redis(service.valkey.url) as redis:
+    async with open_server(service.valkey.url) as redis:
         content = [
             repr((key, await value_of(redis, key))).encode()
             + (await redis.dump(key) or b"")

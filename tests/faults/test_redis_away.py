@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from gateway.quota.epochs import FENCE_SECONDS, KNOWN_SECONDS
-from gateway.redis import open_redis
+from gateway.redis import open_server
 from tests.acceptance import questions
 from tests.acceptance.callers import Caller
 from tests.acceptance.ledger import differences, of_institution
@@ -170,7 +170,7 @@ async def test_counters_that_were_flushed_are_counted_from_the_log_and_nobody_re
         nik = nik_of(service.residents[3])
         return questions.verify(caller, nik, {"birth_date": "1801-01-01"})
 
-    redis = open_redis(service.valkey.url)
+    redis = open_server(service.valkey.url)
     async with under_load(service, ask, callers=8) as load:
         await load.first_success(after=0, within=5)
         for _ in range(3):

@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 import pytest
 
-from gateway.redis import open_redis
+from gateway.redis import open_server
 from tests.acceptance import questions
 from tests.acceptance.callers import Caller
 from tests.acceptance.ledger import Entry, of_institution
@@ -72,7 +72,7 @@ async def test_a_repeated_call_is_not_charged_again_although_redis_lost_everythi
 ) -> None:
     caller = service.newcomer()
     first = await ask(service, caller)
-    async with open_redis(service.valkey.url) as redis:
+    async with open_server(service.valkey.url) as redis:
         await redis.flushall()
     assert (await answered(service, caller, within=1)).access_id != first.access_id
     made = await entries(service, caller)

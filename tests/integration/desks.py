@@ -127,7 +127,7 @@ async def lookups_over(
             pool(receipts, name="receipts", size=1, statement_seconds=5) as own,
             asyncio.TaskGroup() as tasks,
         ):
-            yield Lookups(
+            lookups = Lookups(
                 directory=Directory(
                     links["directory"], links["listener"], SECRETS, clock
                 ),
@@ -150,6 +150,10 @@ async def lookups_over(
                 claims=Claims(links["claims"], tasks=tasks),
                 clock=clock,
             )
+            try:
+                yield lookups
+            finally:
+                await lookups.limiter.close()
     finally:
         for link in links.values():
             link.drop()

@@ -5,20 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
-from redis.asyncio import Redis
-
 from gateway.audit.charges import Charges
 from gateway.clock import ServerClock
 from gateway.postgres import Link, pool
 from gateway.quota import rebuild
 from gateway.quota.epochs import Epochs
 from gateway.quota.limiter import Limiter
+from gateway.redis import Client
 from tests.conftest import Database
 
 
 @asynccontextmanager
 async def limiter_of(
-    redis: Redis,
+    redis: Client,
     database: Database,
     clock: ServerClock | None = None,
     *,
@@ -35,7 +34,7 @@ async def limiter_of(
     try:
         with patch.object(rebuild, "COMMIT_SECONDS", commit_seconds):
             async with auditor, asyncio.TaskGroup() as tasks:
-                yield Limiter(
+                limiter = Limiter(
                     redis,
                     epochs=Epochs(links[0]),
                     links=(links[1], links[2]),
@@ -43,6 +42,10 @@ async def limiter_of(
                     clock=clock or ServerClock(),
                     tasks=tasks,
                 )
+                try:
+                    yield limiter
+                finally:
+                    await limiter.close()
     finally:
         for link in links:
             link.drop()

@@ -20,7 +20,7 @@ from gateway.problems import ReducedCapacity
 from gateway.quota.limit import REFUSALS_A_MINUTE, Decision
 from gateway.quota.limiter import Limiter
 from gateway.quota.script import refused_key, state_key
-from gateway.redis import open_redis
+from gateway.redis import open_server
 from gateway.vocabulary import Limits
 from tests.conftest import Database
 from tests.integration.limiting import limiter_of
@@ -75,7 +75,7 @@ async def ask_later(limiter: Limiter, wait: float) -> float:
 async def test_a_day_limit_holds_exactly_over_concurrent_limiters(
     redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    other = open_redis(valkey.url)
+    other = open_server(valkey.url)
     async with limiter_of(redis, database) as one, limiter_of(other, database) as two:
         halves = await asyncio.gather(
             admit_together(one, 500), admit_together(two, 500)
@@ -89,7 +89,7 @@ async def test_a_day_limit_holds_exactly_over_concurrent_limiters(
 async def test_each_share_of_a_quota_is_told_once_over_concurrent_limiters(
     redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    other = open_redis(valkey.url)
+    other = open_server(valkey.url)
     with capture_logs() as logs:
         async with (
             limiter_of(redis, database) as one,

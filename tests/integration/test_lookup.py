@@ -25,7 +25,7 @@ from gateway.problems import (
     ResidentNotFound,
     Unauthenticated,
 )
-from gateway.redis import open_redis
+from gateway.redis import open_server
 from gateway.vocabulary import Actor, Outcome, Reason
 from tests.conftest import Database
 from tests.integration.cancelling import Work, suspensions
@@ -340,7 +340,7 @@ async def test_a_charge_stays_while_the_fate_of_its_entry_is_unknown(
 async def test_without_redis_a_call_fails_and_says_so(
     database: Database, admin: Connection, superuser: Connection
 ) -> None:
-    away = open_redis("redis://127.0.0.1:1/0")
+    away = open_server("redis://127.0.0.1:1/0")
     async with opened_desk(database, admin, superuser, away) as desk:
         await desk.lookups.directory.refresh()
         await fails(desk, ReducedCapacity)

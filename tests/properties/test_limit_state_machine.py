@@ -20,7 +20,6 @@ from hypothesis.stateful import (
 from gateway.clock import SECOND
 from gateway.embedded.valkey import ValkeyServer
 from gateway.quota import limit
-from gateway.quota.counters import ADMIT, LOAD
 from gateway.quota.limit import (
     DAY,
     IDLE,
@@ -29,6 +28,7 @@ from gateway.quota.limit import (
     Decision,
     Refusals,
 )
+from gateway.quota.putting import ADMIT, LOAD
 from gateway.quota.script import (
     GENERATION_KEY,
     Admit,
@@ -226,7 +226,9 @@ class Lua(RuleBasedStateMachine):
 
     def send(self, flush: list[Ask]) -> list[Answer]:
         self.client.set("pretended now", self.now)
-        reply = evaluate(self.client, PRETENDING_SCRIPT, *encode(flush, TAG))
+        reply = evaluate(
+            self.client, PRETENDING_SCRIPT, *encode(flush, GENERATION_KEY, TAG)
+        )
         assert reply[:2] == [self.now, self.generation.encode()]
         return decode(flush, reply)
 
@@ -282,6 +284,6 @@ def test_the_shipped_script_cannot_be_told_the_time(client: redis.Redis) -> None
     client.set("pretended now", EARLIEST)
     seconds, _ = client.time()
     client.set(GENERATION_KEY, f"{TAG}|1")
-    at, *_ = evaluate(client, ADMIT.text, *encode([Refuse(1, 7)], TAG))
+    at, *_ = evaluate(client, ADMIT.text, *encode([Refuse(1, 7)], GENERATION_KEY, TAG))
     client.flushdb()
     assert seconds <= at // SECOND <= seconds + 60

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from litestar import Litestar
 from litestar.routes import HTTPRoute
-from pydantic import PostgresDsn, RedisDsn
+from pydantic import PostgresDsn
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
@@ -100,7 +100,7 @@ def app(tmp_path: Path) -> Litestar:
             registry_dsn=nowhere,
             auditor_dsn=nowhere,
             receipts_dsn=nowhere,
-            redis_url=RedisDsn("redis://127.0.0.1:1"),
+            redis_url="redis://127.0.0.1:1",
             pepper_file=secret,
             subject_keys_file=secret,
             signing_key_file=secret,
