@@ -10,6 +10,7 @@ from gateway.settings import (
     NumberedKeys,
     OwnerSettings,
     ServeSettings,
+    cluster_seeds,
     read_settings,
 )
 
@@ -181,3 +182,29 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(BadSetting, match="names no readable text file"):
             read_secrets(path)
+
+
+def test_a_cluster_is_named_by_some_of_its_nodes(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    url = f"rediss+cluster://gateway:{PASSWORD}@a:7000,[::1]:7001"
+    environment.setenv("GATEWAY_REDIS_URL", url)
+    assert read_settings(ServeSettings).redis_url == url
+    assert cluster_seeds(url) == [
+        f"rediss://gateway:{PASSWORD}@a:7000",
+        f"rediss://gateway:{PASSWORD}@[::1]:7001",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+cluster://", "redis+cluster://a:7000,b:seven", "cluster://a:7000"]
+)
+def test_a_bad_node_of_a_cluster_is_told_without_its_password(
+    environment: pytest.MonkeyPatch, url: str
+) -> None:
+    given = url.replace("://", f"://:{PASSWORD}@")
+    environment.setenv("GATEWAY_REDIS_URL", given)
+    with pytest.raises(BadSetting) as told:
+        read_settings(ServeSettings)
+    assert "GATEWAY_REDIS_URL" in str(told.value)
+    assert PASSWORD not in str(told.value)
