@@ -27,6 +27,7 @@ from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
 from gateway.audit.summary import Summaries
 from gateway.audit.whole_log import WholeLog
+from gateway.batching import Batches
 from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import (
@@ -73,6 +74,7 @@ _NO_ROUTE = {404: NotFound, 405: MethodNotAllowed}
 AUDITED: Final = (
     ("/v1/verify", Operation.VERIFY, "POST"),
     ("/v1/fetch", Operation.FETCH, "POST"),
+    ("/v1/batch", Operation.BATCH, "POST"),
     ("/v1/account", Operation.ACCOUNT, "GET"),
     ("/v1/receipts/{access_id:str}", Operation.RECEIPT, "GET"),
     ("/audit/entries", Operation.AUDIT_SEARCH, "GET"),
@@ -95,6 +97,7 @@ AUDITED: Final = (
 ROUTES: Final = (
     lookups.verify,
     lookups.fetch,
+    lookups.batch,
     lookups.account,
     lookups.receipt,
     auditing.search,
@@ -134,7 +137,7 @@ ROUTES: Final = (
 )
 
 # What comes by the thousand a second.
-EXPRESS: Final = (lookups.verify, lookups.fetch)
+EXPRESS: Final = (lookups.verify, lookups.fetch, lookups.batch)
 
 
 class Worker:
@@ -240,6 +243,7 @@ def _limiter(worker: Worker, tasks: asyncio.TaskGroup) -> Limiter:
 def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
     return Services(
         lookups=held,
+        batches=Batches(held),
         journal=held.journal,
         directory=held.directory,
         inspection=WholeLog(worker.auditor, worker.archive),

@@ -36,6 +36,8 @@ class _Waiting(Generic[Ask, Answer]):
     item: Ask
     deadline: float
     outcome: "Outcome[Answer | Failed]"
+    # How many it leads that go into the same flush, itself among them; 0 if it is led.
+    leads: int = 1
 
 
 @dataclass(slots=True, frozen=True)
@@ -114,19 +116,37 @@ class Gatherer(Generic[Ask, Answer]):
         Raises:
             Unanswered: within `patience`, if there is none.
         """
-        if len(self._queue) >= self._capacity:
-            raise Unanswered(sent=False)
-        loop = asyncio.get_running_loop()
-        outcome = Outcome[Answer | Failed](loop=loop)
-        waiting = _Waiting[Ask, Answer](item, loop.time() + self._patience, outcome)
-        self._queue.append(waiting)
-        if self._flying < self._flights:
-            self._flying += 1
-            self._tasks.create_task(self._fly())
-        answer = await settled(outcome)
+        answer = await settled(self._enqueue([item])[0])
         if isinstance(answer, Failed):
             raise Unanswered(sent=answer.sent) from answer.cause
         return answer
+
+    async def ask_all(self, items: Sequence[Ask]) -> list[Answer]:
+        """The answers to items that one flush carries, all of them: at most `most`.
+
+        Raises:
+            Unanswered: within `patience`, if one of them has none.
+        """
+        answers = [await settled(outcome) for outcome in self._enqueue(items)]
+        for answer in answers:
+            if isinstance(answer, Failed):
+                raise Unanswered(sent=answer.sent) from answer.cause
+        return [answer for answer in answers if not isinstance(answer, Failed)]
+
+    def _enqueue(self, items: Sequence[Ask]) -> "list[Outcome[Answer | Failed]]":
+        if len(self._queue) + len(items) > self._capacity:
+            raise Unanswered(sent=False)
+        loop = asyncio.get_running_loop()
+        deadline, outcomes = loop.time() + self._patience, []
+        for place, item in enumerate(items):
+            outcome = Outcome[Answer | Failed](loop=loop)
+            leads = 0 if place else len(items)
+            self._queue.append(_Waiting[Ask, Answer](item, deadline, outcome, leads))
+            outcomes.append(outcome)
+        if items and self._flying < self._flights:
+            self._flying += 1
+            self._tasks.create_task(self._fly())
+        return outcomes
 
     async def _fly(self) -> None:
         try:
@@ -150,7 +170,7 @@ class Gatherer(Generic[Ask, Answer]):
     def _take(self) -> list[_Waiting[Ask, Answer]]:
         now = asyncio.get_running_loop().time()
         taken: list[_Waiting[Ask, Answer]] = []
-        while self._queue and len(taken) < self._most:
+        while self._queue and len(taken) + self._queue[0].leads <= self._most:
             waiting = self._queue.popleft()
             if waiting.deadline <= now:
                 waiting.outcome.set_result(Failed(sent=False))

@@ -4,13 +4,20 @@
 
 The first check that fails answers. Only admission spends limits. Only calls with an
 idempotency key are claimed. Nothing is released before the access's entry is durable:
-`_accounted` sees to it on every way out. There is no HTTP, SQL or Redis here.
+`accounted` sees to it on every way out. There is no HTTP, SQL or Redis here.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from gateway.audit.access import Access
 from gateway.audit.claims import Claim, Claims
@@ -41,7 +48,7 @@ from gateway.quota.limit import Decision
 from gateway.quota.limiter import Limiter
 from gateway.registry.matching import matches
 from gateway.registry.residents import Residents
-from gateway.vocabulary import Actor, Limits, Operation, Outcome
+from gateway.vocabulary import Actor, Limits, Outcome
 
 REFUSALS_A_MINUTE: Final = 120
 # What an institution without any agreement may spend on asking about its account.
@@ -65,13 +72,16 @@ class Question:
     faults: list[Fault] = field(default_factory=list)
 
 
+Asked = TypeVar("Asked")
+
+
 @dataclass(slots=True)
-class Call:
+class Call(Generic[Asked]):
     """One call under way. `access` and `decision` say afterwards what became of it."""
 
     access: Access
     credential: str | None
-    read: Callable[[], Awaitable[Question]]
+    read: Callable[[], Awaitable[Asked]]
     decision: Decision | None = None
     claim: Claim | None = None
 
@@ -132,12 +142,11 @@ class Lookups:
     claims: Claims
     clock: ServerClock
 
-    async def verify(self, call: Call) -> dict[str, bool] | None:
+    async def verify(self, call: Call[Question]) -> dict[str, bool] | None:
         """Which claims are so; None where nobody has the NIK."""
-        async with self._accounted(call):
+        async with self.accounted(call):
             asked = await self._permitted(call, "verify")
-            await self._claim(call, asked)
-            await self._admit(call, asked)
+            await self._begin(call, asked)
             resident = await self.residents.find(asked.nik)
             if resident is None:
                 call.access.outcome = Outcome.NOT_FOUND
@@ -148,30 +157,35 @@ class Lookups:
             call.access.outcome = Outcome.MATCHED if all_so else Outcome.MISMATCHED
             return matched
 
-    async def fetch(self, call: Call) -> dict[str, str | None]:
+    async def fetch(self, call: Call[Question]) -> dict[str, str | None]:
         """The granted fields that were asked for.
 
         Raises:
             ResidentNotFound: nobody has the NIK; it is charged all the same.
         """
-        async with self._accounted(call):
+        async with self.accounted(call):
             asked = await self._permitted(call, "fetch")
-            await self._claim(call, asked)
-            await self._admit(call, asked)
+            await self._begin(call, asked)
             resident = await self.residents.find(asked.nik)
             if resident is None:
                 raise ResidentNotFound
             call.access.outcome = Outcome.DISCLOSED
             return resident.project(asked.question.fields)
 
-    async def account(self, call: Call) -> Account:
+    async def _begin(self, call: Call[Question], asked: Permitted) -> None:
+        question = asked.question
+        what = _what_is_asked(question)
+        await self.claim(call, asked.institution, question.idempotency_key, what)
+        await self.admit(call, asked.key, asked.agreement)
+
+    async def account(self, call: Call[Question]) -> Account:
         """The caller's own agreement and limits: a unit of rate, none of quota."""
-        async with self._accounted(call):
+        async with self.accounted(call):
             account = await self._of_its_own(call)
             call.access.outcome = Outcome.DONE
             return account
 
-    async def receipt(self, call: Call, access_id: str) -> Receipt | None:
+    async def receipt(self, call: Call[Question], access_id: str) -> Receipt | None:
         """Proof that one of the caller's own accesses is in the log.
 
         None until it is sealed. It costs what the account costs.
@@ -179,7 +193,7 @@ class Lookups:
         Raises:
             NotFound: there is no such access, or it is another institution's.
         """
-        async with self._accounted(call):
+        async with self.accounted(call):
             account = await self._of_its_own(call)
             found = await self.own_entries.entry(access_id, account.institution.id)
             if found is None:
@@ -188,18 +202,18 @@ class Lookups:
             call.access.outcome = Outcome.DONE
             return receipt
 
-    async def _of_its_own(self, call: Call) -> Account:
-        key, institution = self._institution(call)
+    async def _of_its_own(self, call: Call[Question]) -> Account:
+        key, institution = self.caller(call)
         question = await call.read()
         if question.faults:
             raise InvalidRequest(question.faults)
         agreement = applicable(institution.agreements, self.clock.now())
         limits = agreement.limits if agreement else NO_AGREEMENT
-        decision = await self._spend(call, institution.id, key, limits, quota_cost=0)
+        decision = await self._spend(call, institution.id, key, limits, (1, 0))
         return Account(institution, key, agreement, decision)
 
     @asynccontextmanager
-    async def _accounted(self, call: Call) -> AsyncIterator[None]:
+    async def accounted(self, call: Call[Any]) -> AsyncIterator[None]:
         """Exactly one entry, and a charge only where the entry says so."""
         try:
             async with self.journal.recording(call.access):
@@ -210,18 +224,18 @@ class Lookups:
                 await self._release(call, error)
             raise
 
-    async def _give_back(self, call: Call) -> None:
+    async def _give_back(self, call: Call[Any]) -> None:
         spent, institution = call.decision, call.access.institution
         if spent is not None and spent.admitted and institution is not None:
             given_back = await self.limiter.give_back(institution, spent)
             call.decision = given_back or spent
 
-    async def _release(self, call: Call, error: BaseException) -> None:
+    async def _release(self, call: Call[Any], error: BaseException) -> None:
         """Before the caller hears of it: a refused or failed attempt is not remembered."""
         if call.claim is not None and not isinstance(error, AuditUnavailable):
             await self.claims.release(call.claim)
 
-    def _institution(self, call: Call) -> tuple[Key, Institution]:
+    def caller(self, call: Call[Any]) -> tuple[Key, Institution]:
         now = self.clock.now()
         key = identify(self.directory, call.access, call.credential, now)
         if key.institution is None:
@@ -231,39 +245,55 @@ class Lookups:
             raise ReducedCapacity
         return key, institution
 
-    async def _permitted(self, call: Call, operation: str) -> Permitted:
-        key, institution = self._institution(call)
+    async def _permitted(self, call: Call[Question], operation: str) -> Permitted:
+        key, institution = self.caller(call)
         question = await call.read()
         self._note(call.access, question)
         if question.faults or question.nik is None or question.purpose is None:
             raise InvalidRequest(question.faults)
+        agreement, grant = await self.granted(
+            (institution, key),
+            question.purpose,
+            operations=(operation,),
+            fields=question.fields,
+        )
+        return Permitted(institution.id, key, agreement, grant, question, question.nik)
+
+    async def granted(
+        self,
+        caller: tuple[Institution, Key],
+        purpose: str,
+        *,
+        operations: Collection[str],
+        fields: Iterable[str],
+    ) -> tuple[Agreement, Grant]:
+        """The agreement that is in force, and its grant of all of this."""
+        institution, key = caller
         now = self.clock.now()
         agreement = applicable(institution.agreements, now)
         try:
             grant = permit(
-                agreement,
-                at=now,
-                purpose=question.purpose,
-                operations=(operation,),
-                fields=question.fields,
+                agreement, at=now, purpose=purpose, operations=operations, fields=fields
             )
         except (AgreementInactive, NotGranted):
             await self._count_refusal(institution.id, key)
             raise
         if agreement is None:
             raise AgreementInactive
-        return Permitted(institution.id, key, agreement, grant, question, question.nik)
+        return agreement, grant
 
     def _note(self, access: Access, question: Question) -> None:
         """What was asked goes into the entry, refused or not."""
         if question.nik is not None:
             access.subject = self.subjects.reference(question.nik)
-        if question.purpose is not None:
-            number = self.directory.purpose_number(question.purpose)
-            if number is not None:
-                access.purpose = PurposeName(number, question.purpose)
+        access.purpose = self.purpose_of(question.purpose)
         access.fields = field_bits(question.fields) or None
         access.reference, access.operator = question.reference, question.operator
+
+    def purpose_of(self, purpose: str | None) -> PurposeName | None:
+        """As entries name it; None for one that was not told, or that nobody knows."""
+        number = None if purpose is None else self.directory.purpose_number(purpose)
+        return PurposeName(number, purpose) if number and purpose else None
 
     async def _count_refusal(self, institution: int, key: Key) -> None:
         """A key that collects too many of these is refused for the rest of the minute."""
@@ -276,30 +306,33 @@ class Lookups:
             rest = 60 - self.clock.now() // SECOND % 60
             raise QuotaExceeded(("refusals",), rest)
 
-    async def _claim(self, call: Call, asked: Permitted) -> None:
+    async def claim(
+        self,
+        call: Call[Any],
+        institution: int,
+        idempotency_key: str | None,
+        asked: dict[str, object],
+    ) -> None:
         """Nobody else answers this key meanwhile; or it was answered, and this is a replay."""
-        access, question = call.access, asked.question
-        if question.idempotency_key is None:
+        if idempotency_key is None:
             return
-        access.attempt = self.attempts.of(
-            asked.institution,
-            question.idempotency_key,
-            _what_is_asked(access.operation, question),
-        )
+        access = call.access
+        asked["operation"] = access.operation.word
+        access.attempt = self.attempts.of(institution, idempotency_key, asked)
         first = await self.claims.claim(access.attempt)
         if isinstance(first, Claim):
             call.claim = first
         else:
             access.replay_of = first
 
-    async def _admit(self, call: Call, asked: Permitted) -> None:
-        key, agreement = asked.key, asked.agreement
+    async def admit(
+        self, call: Call[Any], key: Key, agreement: Agreement, *, units: int = 1
+    ) -> None:
+        """Spends from the limits, all units or none; of a replay the rate alone."""
+        quota_cost = 0 if call.access.replay_of else units
+        costs = (units, quota_cost)
         decision = await self._spend(
-            call,
-            asked.institution,
-            key,
-            agreement.limits,
-            quota_cost=0 if call.access.replay_of else 1,
+            call, agreement.institution, key, agreement.limits, costs
         )
         at = decision.at
         # The instant of admission decides, not the one at which the call came in.
@@ -310,15 +343,19 @@ class Lookups:
 
     async def _spend(
         self,
-        call: Call,
+        call: Call[Any],
         institution: int,
         key: Key,
         limits: Limits,
-        *,
-        quota_cost: int,
+        costs: tuple[int, int],
     ) -> Decision:
+        rate_cost, quota_cost = costs
         decision = await self.limiter.admit(
-            institution, key.number, limits, quota_cost=quota_cost
+            institution,
+            key.number,
+            limits,
+            rate_cost=rate_cost,
+            quota_cost=quota_cost,
         )
         call.decision, call.access.at = decision, decision.at
         if not decision.admitted:
@@ -326,10 +363,9 @@ class Lookups:
         return decision
 
 
-def _what_is_asked(operation: Operation, question: Question) -> dict[str, object]:
+def _what_is_asked(question: Question) -> dict[str, object]:
     """All that the body said, to be compared with that of another attempt."""
     return {
-        "operation": operation.word,
         "nik": question.nik,
         "purpose": question.purpose,
         "claims": question.claims,

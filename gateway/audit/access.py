@@ -13,7 +13,9 @@ from gateway.vocabulary import CHARGED_OUTCOMES, Actor, Operation, Outcome, Reas
 class Access:
     """What is known so far of one access; the journal makes its entry from it.
 
-    `outcome` is set by whoever answers; `access_id` by the journal, once durable.
+    `outcome` is set by whoever answers; `access_id` by the journal, once durable. A batch
+    that is answered consists of `parts`, each an access of its own, and has a name of its
+    own; one that is not is one access that counts for all.
     """
 
     operation: Operation
@@ -32,6 +34,8 @@ class Access:
     outcome: Outcome | None = None
     reason: Reason | None = None
     access_id: str | None = None
+    count: int = 1
+    parts: "list[Access] | None" = None
 
     def entry(self, now: int) -> Entry:
         if self.outcome is None:
@@ -51,6 +55,7 @@ class Access:
             reason=self.reason,
             reference=self.reference,
             operator=self.operator,
+            count=self.count,
             # What ends without an answer replays none.
             replay_of=self.replay_of if self.outcome in CHARGED_OUTCOMES else None,
             attempt=self.attempt,

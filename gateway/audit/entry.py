@@ -5,6 +5,7 @@ exported and proven, so nothing here may ever change what an old row yields.
 """
 
 import re
+import secrets
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -106,6 +107,13 @@ def access_id(place: Place) -> str:
     low = 0b10 << 62 | (rest & 0x1FF) << 53 | place.position << 37
     text = f"{high << 64 | low:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def batch_name(at: int) -> str:
+    """A UUIDv7 that names an answered batch, and no entry: the last bit of theirs is 0."""
+    random = secrets.randbits(74) | 1
+    bits = (at // 1000) << 80 | 0x7 << 76 | (random >> 62) << 64
+    return str(UUID(int=bits | 0b10 << 62 | random & (1 << 62) - 1))
 
 
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

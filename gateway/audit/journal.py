@@ -98,12 +98,21 @@ class Journal:
         access.at = entry.at
         access.access_id = await self._enter(entry)
 
+    async def record_all(self, parts: list[Access]) -> None:
+        """Makes the entries of a batch durable, all or none; see `record`."""
+        entries = [part.entry(self._clock.now()) for part in parts]
+        try:
+            access_ids = await self._gatherer.ask_all(entries)
+        except Unanswered as unanswered:
+            raise _unavailable(unanswered) from unanswered
+        for part, access_id in zip(parts, access_ids, strict=True):
+            part.access_id = access_id
+
     async def _enter(self, entry: Entry) -> str:
         try:
             return await self._gatherer.ask(entry)
         except Unanswered as unanswered:
-            fate_unknown = unanswered.sent and not _known_undone(unanswered.__cause__)
-            raise AuditUnavailable(fate_unknown=fate_unknown) from unanswered
+            raise _unavailable(unanswered) from unanswered
 
     async def _flush(self, entries: list[Entry]) -> list[str]:
         link = self._links.pop()
@@ -214,6 +223,11 @@ class Journal:
         self._floods.restore(failed)
 
 
+def _unavailable(unanswered: Unanswered) -> AuditUnavailable:
+    fate_unknown = unanswered.sent and not _known_undone(unanswered.__cause__)
+    return AuditUnavailable(fate_unknown=fate_unknown)
+
+
 def _known_undone(cause: BaseException | None) -> bool:
     if isinstance(cause, NotWritten):
         return True
@@ -274,7 +288,10 @@ class Recording:
             access.outcome = Outcome.FAILED
             if isinstance(error, Exception):
                 access.reason = Reason.INTERNAL_ERROR
-        await self._journal.record(access)
+        if error is None and access.parts is not None:
+            await self._journal.record_all(access.parts)
+        else:
+            await self._journal.record(access)
 
 
 assert MOST_A_FLUSH <= MOST_ENTRIES_A_BATCH  # noqa: S101 - positions are smallint

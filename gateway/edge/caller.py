@@ -22,6 +22,7 @@ from gateway.audit.sealed import SealedLog
 from gateway.audit.summary import Summaries
 from gateway.audit.tree import NotAsSealed
 from gateway.audit.whole_log import WholeLog
+from gateway.batching import Batches
 from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import rendering
@@ -46,6 +47,7 @@ log = structlog.get_logger()
 
 HttpRequest = Request[Any, Any, Any]
 MOST_BODY: Final = 16 * 1024
+MOST_BATCH_BODY: Final = 1024 * 1024
 
 
 class CallerGone(Exception):
@@ -60,6 +62,7 @@ class Services:
     """
 
     lookups: Lookups
+    batches: Batches
     journal: Journal
     directory: Directory
     inspection: WholeLog
@@ -112,14 +115,14 @@ def credential(request: HttpRequest) -> str | None:
     return text.strip() if scheme.lower() == "bearer" else None
 
 
-async def read_json_body(request: HttpRequest) -> bytes:
+async def read_json_body(request: HttpRequest, most: int = MOST_BODY) -> bytes:
     """The body, if it is declared as JSON and no longer than the route reads.
 
     Raises:
         UnsupportedMediaType, PayloadTooLarge: in that order.
     """
     _check_declared(request)
-    return await _read_body(request)
+    return await _read_body(request, most)
 
 
 async def read_optional_json_body(request: HttpRequest) -> bytes:
@@ -128,7 +131,7 @@ async def read_optional_json_body(request: HttpRequest) -> bytes:
     Raises:
         UnsupportedMediaType, PayloadTooLarge: for a body that is there.
     """
-    body = await _read_body(request)
+    body = await _read_body(request, MOST_BODY)
     if body:
         _check_declared(request)
     return body
@@ -145,21 +148,22 @@ def _check_declared(request: HttpRequest) -> None:
         raise UnsupportedMediaType
 
 
-async def _read_body(request: HttpRequest) -> bytes:
+async def _read_body(request: HttpRequest, most: int) -> bytes:
     """All of it; no more than the limit is kept, whatever comes."""
     announced = header_values(request, b"content-length")
-    if announced and int(announced[0]) > MOST_BODY:
+    if announced and int(announced[0]) > most:
         raise PayloadTooLarge
-    body, more = b"", True
+    pieces, length, more = list[bytes](), 0, True
     while more:
         message = await request.receive()
         if message["type"] != "http.request":
             raise CallerGone
-        body += message.get("body", b"")
-        if len(body) > MOST_BODY:
+        pieces.append(message.get("body", b""))
+        length += len(pieces[-1])
+        if length > most:
             raise PayloadTooLarge
         more = message.get("more_body", False)
-    return body
+    return b"".join(pieces)
 
 
 def identify_staff(

@@ -1,13 +1,16 @@
-"""The institutions' routes: /v1/verify, /v1/fetch, /v1/account."""
+"""The institutions' routes: /v1/verify, /v1/fetch, /v1/batch, /v1/account."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from litestar import Response, get, post
 from litestar.params import FromPath
 
+from gateway.batching import Answer, Batch
 from gateway.clock import to_text
 from gateway.edge import questions, rendering, strict
 from gateway.edge.caller import (
+    MOST_BATCH_BODY,
     MOST_BODY,
     HttpRequest,
     Services,
@@ -23,12 +26,14 @@ from gateway.partners.agreement import Agreement
 from gateway.quota.limit import Decision
 from gateway.vocabulary import GRANTABLE_OPERATIONS, Operation
 
-Reader = Callable[[bytes], Question]
+Asked = TypeVar("Asked", Question, Batch)
 
 
-def _reader(request: HttpRequest, read: Reader) -> Callable[[], Awaitable[Question]]:
-    async def read_question() -> Question:
-        question = read(await read_json_body(request))
+def _reader(
+    request: HttpRequest, read: Callable[[bytes], Asked], most: int = MOST_BODY
+) -> Callable[[], Awaitable[Asked]]:
+    async def read_question() -> Asked:
+        question = read(await read_json_body(request, most))
         if request.scope["query_string"]:
             given = request.query_params.multi_items()
             strict.query_members(given, (), question.faults)
@@ -43,8 +48,8 @@ def _reader(request: HttpRequest, read: Reader) -> Callable[[], Awaitable[Questi
 async def _ask(
     request: HttpRequest,
     operation: Operation,
-    read: Callable[[], Awaitable[Question]],
-    work: Callable[[Services, Call], Awaitable[object]],
+    read: Callable[[], Awaitable[Asked]],
+    work: Callable[[Services, Call[Asked]], Awaitable[object]],
 ) -> Response[bytes]:
     call = Call(begin(request, operation), credential(request), read)
 
@@ -63,7 +68,7 @@ async def _ask(
     request_max_body_size=MOST_BODY,
 )
 async def verify(request: HttpRequest) -> Response[bytes]:
-    async def work(held: Services, call: Call) -> object:
+    async def work(held: Services, call: Call[Question]) -> object:
         matched = await held.lookups.verify(call)
         return {
             "access_id": call.access.access_id,
@@ -81,12 +86,42 @@ async def verify(request: HttpRequest) -> Response[bytes]:
     request_max_body_size=MOST_BODY,
 )
 async def fetch(request: HttpRequest) -> Response[bytes]:
-    async def work(held: Services, call: Call) -> object:
+    async def work(held: Services, call: Call[Question]) -> object:
         resident = await held.lookups.fetch(call)
         return {"access_id": call.access.access_id, "resident": resident}
 
     read = _reader(request, questions.read_fetch)
     return await _ask(request, Operation.FETCH, read, work)
+
+
+@post(
+    "/v1/batch",
+    status_code=200,
+    request_max_body_size=MOST_BATCH_BODY,
+)
+async def batch(request: HttpRequest) -> Response[bytes]:
+    async def work(held: Services, call: Call[Batch]) -> object:
+        answers = await held.batches.answer(call)
+        return {
+            "batch_id": call.access.access_id,
+            "results": [_result(answer) for answer in answers],
+        }
+
+    read = _reader(request, questions.read_batch, MOST_BATCH_BODY)
+    return await _ask(request, Operation.BATCH, read, work)
+
+
+def _result(answer: Answer) -> dict[str, object]:
+    access = answer.access
+    told: dict[str, object] = {"id": answer.id, "access_id": access.access_id}
+    if access.reason is not None:
+        told["problem"] = rendering.part_problem(access.reason, access.access_id)
+    elif answer.resident is not None:
+        told["resident"] = answer.resident
+    else:
+        told["found"] = answer.matches is not None
+        told["matches"] = answer.matches or {}
+    return told
 
 
 def _nothing(request: HttpRequest) -> Callable[[], Awaitable[Question]]:
@@ -118,7 +153,7 @@ async def receipt(request: HttpRequest, access_id: FromPath[str]) -> Response[by
 
 @get("/v1/account")
 async def account(request: HttpRequest) -> Response[bytes]:
-    async def work(held: Services, call: Call) -> object:
+    async def work(held: Services, call: Call[Question]) -> object:
         return _account_document(await held.lookups.account(call))
 
     return await _ask(request, Operation.ACCOUNT, _nothing(request), work)

@@ -162,11 +162,7 @@ def problem(
     reason = error.reason
     status = _KEY_REUSED if isinstance(error, KeyReused) else STATUS[reason]
     headers = _headers(access_id, decision)
-    document: dict[str, object] = {
-        "type": problem_type(reason),
-        "title": TITLE[reason],
-        "status": status,
-    }
+    document = _document(reason, status)
     _add_details(error, document, headers)
     if (
         isinstance(error, KeyInProgress | QuotaExceeded | ReducedCapacity)
@@ -181,6 +177,15 @@ def problem(
         media_type="application/problem+json",
         headers=headers,
     )
+
+
+def _document(reason: Reason, status: int) -> dict[str, object]:
+    return {"type": problem_type(reason), "title": TITLE[reason], "status": status}
+
+
+def part_problem(reason: Reason, access_id: str | None) -> dict[str, object]:
+    """The problem of one item of a batch."""
+    return {**_document(reason, STATUS[reason]), "access_id": access_id}
 
 
 def _add_details(

@@ -5,6 +5,7 @@ Each `read_…` gives the value, or None after adding what is wrong to `faults`.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Final, Never
@@ -38,8 +39,8 @@ class _Members(dict[str, object]):
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = _Members(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        members.twice = tuple(name for name in members if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        members.twice = tuple(name for name in members if times[name] > 1)
     return members
 
 
@@ -135,21 +136,22 @@ def read_text(
     return None
 
 
-def read_claims(value: object, faults: list[Fault]) -> dict[str, str]:
+def read_claims(
+    value: object, faults: list[Fault], at: str = "/claims"
+) -> dict[str, str]:
     """Field to claim; those that are well formed, in the order they were given."""
     if not isinstance(value, dict) or not value:
-        faults.append(Fault("/claims", "want an object of at least one claim"))
+        faults.append(Fault(at, "want an object of at least one claim"))
         return {}
-    check_members(value, RESIDENT_FIELDS, faults, "/claims")
+    check_members(value, RESIDENT_FIELDS, faults, at)
     return {
         name: claim
         for name, claim in value.items()
-        if name in _FIELD_NAMES and _is_claim(name, claim, faults)
+        if name in _FIELD_NAMES and _is_claim(f"{at}/{name}", name, claim, faults)
     }
 
 
-def _is_claim(name: str, claim: object, faults: list[Fault]) -> bool:
-    at = f"/claims/{name}"
+def _is_claim(at: str, name: str, claim: object, faults: list[Fault]) -> bool:
     if not isinstance(claim, str) or not 1 <= len(claim) <= LONGEST_CLAIM:
         faults.append(Fault(at, f"want a text of 1 to {LONGEST_CLAIM} characters"))
     elif not claim.isprintable():
@@ -168,17 +170,19 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def read_fields(value: object, faults: list[Fault]) -> tuple[str, ...]:
+def read_fields(
+    value: object, faults: list[Fault], at: str = "/fields"
+) -> tuple[str, ...]:
     """The fields asked for, without those that are none."""
     if not isinstance(value, list) or not value:
-        faults.append(Fault("/fields", "want a list of at least one field"))
+        faults.append(Fault(at, "want a list of at least one field"))
         return ()
     fields: list[str] = []
     for place, name in enumerate(value):
         if not isinstance(name, str) or name not in _FIELD_NAMES:
-            faults.append(Fault(f"/fields/{place}", "no such field"))
+            faults.append(Fault(f"{at}/{place}", "no such field"))
         elif name in fields:
-            faults.append(Fault(f"/fields/{place}", "given more than once"))
+            faults.append(Fault(f"{at}/{place}", "given more than once"))
         else:
             fields.append(name)
     return tuple(fields)

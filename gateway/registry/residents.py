@@ -44,6 +44,13 @@ class Residents:
         except Unanswered as unanswered:
             raise RegistryUnavailable from unanswered
 
+    async def find_all(self, niks: list[str]) -> list[Resident | None]:
+        """The same for each of at most 1,000, in one query."""
+        try:
+            return await self._gatherer.ask_all(niks)
+        except Unanswered as unanswered:
+            raise RegistryUnavailable from unanswered
+
     async def _flush(self, niks: list[str]) -> list[Resident | None]:
         link = self._links.pop()
         try:

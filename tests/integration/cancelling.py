@@ -6,10 +6,10 @@ from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
-from gateway.lookup import Call, Lookups
+from gateway.lookup import Call, Lookups, Question
 from tests.integration.desks import Desk
 
-Work = Callable[[Lookups, Call], Coroutine[Any, Any, Any]]
+Work = Callable[[Lookups, Call[Question]], Coroutine[Any, Any, Any]]
 
 
 @types.coroutine

@@ -73,7 +73,7 @@ class Desk:
     key: str
     question: Question = field(default_factory=lambda: replace(ASKED))
 
-    def call(self, **changes: Any) -> Call:
+    def call(self, **changes: Any) -> Call[Question]:
         async def read() -> Question:
             await asyncio.sleep(0)
             return self.question

@@ -216,7 +216,7 @@ async def test_the_first_check_that_fails_answers(
     assert await desk.superuser.fetchval("SELECT count(*) FROM entries") == 7
 
 
-async def fails(desk: Desk, problem: type[Problem], **changes: Any) -> Call:
+async def fails(desk: Desk, problem: type[Problem], **changes: Any) -> Call[Question]:
     call = desk.call(**changes)
     with pytest.raises(problem):
         await desk.lookups.verify(call)

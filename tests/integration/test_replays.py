@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.audit.entry import Place, access_id
-from gateway.lookup import Call, Lookups
+from gateway.lookup import Call, Lookups, Question
 from gateway.postgres import Connection
 from gateway.problems import (
     AgreementInactive,
@@ -66,20 +66,20 @@ async def entries(desk: Desk) -> list[asyncpg.Record]:
     )
 
 
-async def verified(desk: Desk) -> Call:
+async def verified(desk: Desk) -> Call[Question]:
     call = desk.call()
     assert await desk.lookups.verify(call) == MATCHED
     return call
 
 
-async def fails(desk: Desk, problem: type[Problem]) -> Call:
+async def fails(desk: Desk, problem: type[Problem]) -> Call[Question]:
     call = desk.call()
     with pytest.raises(problem):
         await desk.lookups.verify(call)
     return call
 
 
-def standing(call: Call) -> list[int]:
+def standing(call: Call[Question]) -> list[int]:
     assert call.decision is not None
     return [one.remaining for one in call.decision.standings]
 

@@ -1,0 +1,180 @@
+"""Batches: many questions in one call, admitted and answered together or not at all.
+
+The policy of a call is lookup.py's; here it is that of a batch, whose answer is as many
+accesses as it has items, and whose refusal is one that counts for all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+from uuid import UUID
+
+from gateway.audit.access import Access
+from gateway.audit.entry import Place, access_id, batch_name, field_bits, place_of
+from gateway.lookup import Call, Lookups
+from gateway.partners.agreement import Agreement, Grant, applicable
+from gateway.partners.directory import Institution, Key
+from gateway.problems import Fault, InvalidRequest
+from gateway.registry.matching import matches
+from gateway.registry.resident import Resident
+from gateway.vocabulary import Operation, Outcome, Reason
+
+MOST_ITEMS: Final = 1_000
+OPERATIONS: Final = {"verify": Operation.BATCH_VERIFY, "fetch": Operation.BATCH_FETCH}
+
+
+@dataclass(slots=True)
+class Item:
+    """One question of a batch: `id` is the caller's name for it."""
+
+    id: str
+    nik: str
+    fields: tuple[str, ...]
+    claims: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a body asks, as far as it could be read; `faults` says what could not.
+
+    `count` is how many items it has, well formed or not.
+    """
+
+    operation: str | None = None
+    purpose: str | None = None
+    items: list[Item] = field(default_factory=list)
+    count: int = 1
+    operator: str | None = None
+    idempotency_key: str | None = None
+    faults: list[Fault] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Answer:
+    """Of one item: what a resident is, or which claims are so; None if nobody has the NIK."""
+
+    id: str
+    access: Access
+    resident: dict[str, str | None] | None = None
+    matches: dict[str, bool] | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Batches:
+    """Answers batches, each whole."""
+
+    lookups: Lookups
+
+    async def answer(self, call: Call[Batch]) -> list[Answer]:
+        """Of each item in its order. The call's `access_id` is the name of the batch."""
+        held = self.lookups
+        async with held.accounted(call):
+            batch, key, agreement, grant = await self._permitted(call)
+            await held.claim(
+                call,
+                agreement.institution,
+                batch.idempotency_key,
+                _what_is_asked(batch),
+            )
+            await held.admit(call, key, agreement, units=len(batch.items))
+            residents = await held.residents.find_all(
+                [item.nik for item in batch.items]
+            )
+            name = batch_name(call.decision.at if call.decision else 0)
+            answers = [
+                self._answer(call.access, f"{name}/{item.id}", item, resident, grant)
+                for item, resident in zip(batch.items, residents, strict=True)
+            ]
+            _remember(call.access, answers)
+        call.access.access_id = name
+        return answers
+
+    async def _permitted(
+        self, call: Call[Batch]
+    ) -> tuple[Batch, Key, Agreement, Grant]:
+        key, institution = self.lookups.caller(call)
+        batch = await call.read()
+        self._note(call.access, batch)
+        self._check_burst(institution, batch)
+        if batch.faults or batch.operation is None or batch.purpose is None:
+            raise InvalidRequest(batch.faults)
+        agreement, grant = await self.lookups.granted(
+            (institution, key),
+            batch.purpose,
+            operations=("batch", batch.operation),
+            fields={name for item in batch.items for name in item.fields},
+        )
+        return batch, key, agreement, grant
+
+    def _note(self, access: Access, batch: Batch) -> None:
+        if batch.operation is not None:
+            access.operation = OPERATIONS[batch.operation]
+        access.purpose = self.lookups.purpose_of(batch.purpose)
+        access.operator, access.count = batch.operator, batch.count
+
+    def _check_burst(self, institution: Institution, batch: Batch) -> None:
+        """More could never be admitted, whatever the caller waits."""
+        agreement = applicable(institution.agreements, self.lookups.clock.now())
+        if agreement is not None and MOST_ITEMS >= batch.count > agreement.limits.burst:
+            most = agreement.limits.burst
+            batch.faults.append(
+                Fault("/items", f"want no more items than the burst of {most}")
+            )
+
+    def _answer(
+        self,
+        whole: Access,
+        reference: str,
+        item: Item,
+        resident: Resident | None,
+        grant: Grant,
+    ) -> Answer:
+        part = replace(
+            whole,
+            subject=self.lookups.subjects.reference(item.nik),
+            fields=field_bits(item.fields),
+            reference=reference,
+            attempt=None,
+            count=1,
+        )
+        answer = Answer(item.id, part)
+        if resident is None:
+            part.outcome = Outcome.NOT_FOUND
+            if not item.claims:
+                part.reason = Reason.RESIDENT_NOT_FOUND
+        elif item.claims:
+            answer.matches = matches(resident, item.claims, grant.name_similarity)
+            all_so = all(answer.matches.values())
+            part.outcome = Outcome.MATCHED if all_so else Outcome.MISMATCHED
+        else:
+            answer.resident = resident.project(item.fields)
+            part.outcome = Outcome.DISCLOSED
+        return answer
+
+
+def _remember(whole: Access, answers: list[Answer]) -> None:
+    """The accesses that the journal is to enter; an idempotency key goes with the first.
+
+    The entries of a batch stand beside each other, so that the first of a batch which
+    was answered before names all of them.
+    """
+    whole.outcome = Outcome.DONE
+    whole.parts = [answer.access for answer in answers]
+    whole.parts[0].attempt = whole.attempt
+    first = place_of(str(whole.replay_of)) if whole.replay_of else None
+    if first is not None:
+        for number, part in enumerate(whole.parts):
+            place = Place(first.batch, first.position + number)
+            part.replay_of = UUID(access_id(place))
+
+
+def _what_is_asked(batch: Batch) -> dict[str, object]:
+    """All that the body said, to be compared with that of another attempt."""
+    return {
+        "purpose": batch.purpose,
+        "operator": batch.operator,
+        "items": [
+            (item.id, item.nik, item.claims or list(item.fields))
+            for item in batch.items
+        ],
+    }
