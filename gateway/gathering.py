@@ -145,8 +145,13 @@ class Gatherer(Generic[Ask, Answer]):
             outcomes.append(outcome)
         if items and self._flying < self._flights:
             self._flying += 1
-            self._tasks.create_task(self._fly())
+            self._tasks.create_task(self._fly()).add_done_callback(self._abandon)
         return outcomes
+
+    def _abandon(self, flight: "asyncio.Task[None]") -> None:
+        """What waits is carried by nobody once a flight is cancelled: no waiter may hang."""
+        while flight.cancelled() and self._queue:
+            self._queue.popleft().outcome.set_result(Failed(sent=False))
 
     async def _fly(self) -> None:
         try:

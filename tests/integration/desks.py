@@ -42,7 +42,7 @@ SITI, NOBODY = "3171014501909001", "3171014501909002"
 LIMITS = {"rate": 1000, "burst": 1000, "day": 1000, "month": 10_000}
 GRANT = {
     "purpose": "kyc",
-    "operations": ["verify", "fetch"],
+    "operations": ["verify", "fetch", "batch"],
     "fields": ["name", "birth_date", "sex"],
 }
 CLAIMS = {"name": "Siti Aminah", "birth_date": "1990-01-05"}

@@ -256,6 +256,64 @@ async def test_no_waiter_hangs_when_its_flush_is_cancelled() -> None:
     assert asked[0].result() is True
 
 
+async def test_nobody_who_waits_for_a_flight_hangs_when_it_is_cancelled() -> None:
+    server = Server()
+    server.open.clear()
+    asked: list[asyncio.Task[bool | None]] = []
+
+    async def application(callers: asyncio.TaskGroup, *, begun: bool) -> None:
+        async with gathering(server.answer) as (gatherer, _):
+            asked.append(callers.create_task(fate(gatherer.ask(1))))
+            await turns(5 if begun else 1)
+            asked.append(callers.create_task(fate(gatherer.ask(2))))
+            await asyncio.sleep(0)
+            raise RuntimeError("the application ends")
+
+    for begun in (True, False):
+        async with asyncio.TaskGroup() as callers:
+            with pytest.raises(ExceptionGroup):
+                await application(callers, begun=begun)
+        assert asked.pop().result() is False
+    assert server.flushes
+
+
+async def test_a_group_is_carried_by_one_flush_and_fails_together() -> None:
+    server = Server()
+    server.open.clear()
+    async with gathering(server.answer, most=10) as (gatherer, tasks):
+        first = tasks.create_task(gatherer.ask(0))
+        await turns()
+        single = [tasks.create_task(gatherer.ask(n)) for n in range(1, 8)]
+        group = tasks.create_task(gatherer.ask_all(list(range(10, 16))))
+        later = tasks.create_task(gatherer.ask(20))
+        await turns()
+        server.open.set()
+        assert await group == [n * 10 for n in range(10, 16)]
+        await asyncio.gather(first, later, *single)
+        assert server.flushes[1:] == [[*range(1, 8)], [*range(10, 16), 20]]
+        server.broken = {32}
+        with pytest.raises(Unanswered) as unanswered:
+            await gatherer.ask_all([30, 31, 32])
+        assert unanswered.value.sent
+        assert await gatherer.ask_all([]) == []
+
+
+async def test_a_group_is_asked_whole_or_not_at_all() -> None:
+    server = Server()
+    server.open.clear()
+    async with gathering(server.answer, capacity=4) as (gatherer, tasks):
+        first = tasks.create_task(gatherer.ask(0))
+        await turns()
+        waiting = tasks.create_task(gatherer.ask_all([1, 2]))
+        await turns()
+        with pytest.raises(Unanswered) as unanswered:
+            await gatherer.ask_all([3, 4, 5])
+        assert not unanswered.value.sent
+        server.open.set()
+        await asyncio.gather(first, waiting)
+    assert [3, 4, 5] not in server.flushes
+
+
 async def test_a_timeout_around_what_is_settled_comes_when_it_is() -> None:
     loop = asyncio.get_running_loop()
     future = Outcome[int](loop=loop)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,8 @@ def test_its_members_and_parameters_are_those_that_are_read() -> None:
     for name, members in (
         ("VerifyRequest", questions.VERIFY_MEMBERS),
         ("FetchRequest", questions.FETCH_MEMBERS),
+        ("BatchRequest", questions.BATCH_MEMBERS),
+        ("BatchItem", {*chain(*questions.ITEM_MEMBERS.values())}),
         ("SubjectSearch", auditing.SUBJECT_MEMBERS),
     ):
         assert set(schemas[name]["properties"]) == set(members)
