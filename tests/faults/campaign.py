@@ -39,6 +39,8 @@ from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service, running
 
 CONNECTIONS: Final = 24
+UNDECIDED: Final = 503
+PAUSE_SECONDS: Final = 0.02
 KINDS: Final = ("stopped", "hung", "emptied", "failed over")
 AWAY_SECONDS: Final = (0.3, 2.5)
 UNFOLLOWED_SECONDS: Final = 0.5
@@ -109,7 +111,13 @@ class Pair:
                 server.start()
                 until_then.callback(server.stop)
             self.password = self.counting.password
+            for server in (self.counting, self.other):
+                self.own(server)
             yield
+
+    def start(self, server: ValkeyServer) -> None:
+        server.start()
+        self.own(server)
 
     def ask(self, server: ValkeyServer, password: str, *command: object) -> Any:
         with redis.Redis(
@@ -123,8 +131,6 @@ class Pair:
             self.ask(server, server.password, "CONFIG", "SET", setting, self.password)
 
     def follow(self) -> None:
-        if self.other.password != self.password:
-            self.own(self.other)
         port = self.counting.port
         self.ask(self.other, self.password, "REPLICAOF", HOST, port)
         deadline = time.monotonic() + 20
@@ -145,7 +151,7 @@ class Pair:
 
 @dataclass
 class Ledger:
-    """What the clients saw: statuses by institution, and what befell."""
+    """What the clients saw: statuses by institution, calls decided, and what befell."""
 
     told: dict[int, Counter[int]] = field(
         default_factory=lambda: defaultdict(Counter[int])
@@ -178,13 +184,17 @@ async def keep_asking(
         try:
             while not over():
                 institution, request = chance.choice(requests)
-                ledger.calls += 1
                 writer.write(request)
                 head = await reader.readuntil(b"\r\n\r\n")
                 found = _LENGTH.search(head)
                 assert found is not None, head
                 await reader.readexactly(int(found[1]))
-                ledger.told[institution][int(head[9:12])] += 1
+                status = int(head[9:12])
+                ledger.told[institution][status] += 1
+                if status == UNDECIDED:
+                    await asyncio.sleep(PAUSE_SECONDS)
+                else:
+                    ledger.calls += 1
         except (OSError, asyncio.IncompleteReadError):
             ledger.lost += 1
         finally:
@@ -233,9 +243,7 @@ class Campaign:
             return
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(server.start)
-        if server.password != self.pair.password:
-            await asyncio.to_thread(self.pair.own, server)
+        await asyncio.to_thread(self.pair.start, server)
 
     async def _fail_over(self) -> None:
         pair = self.pair
@@ -246,9 +254,7 @@ class Campaign:
         await asyncio.to_thread(pair.counting.kill)
         pair.swap()
         self.switch.lead(pair.counting.port)
-        await asyncio.to_thread(pair.other.start)
-        if pair.other.password != pair.password:
-            await asyncio.to_thread(pair.own, pair.other)
+        await asyncio.to_thread(pair.start, pair.other)
 
     async def run(self, calls: int, each: int, seed: int) -> list[Caller]:
         chance = random.Random(seed)  # noqa: S311 - a plan, no secret
