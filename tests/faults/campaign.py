@@ -37,6 +37,7 @@ from gateway.redis import open_server
 from tests.acceptance.callers import Caller
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service, running
+from tests.integration.limiting import redis_counts
 
 CONNECTIONS: Final = 24
 UNDECIDED: Final = 503
@@ -208,19 +209,9 @@ class Campaign:
         self.switch = switch
         self.ledger = Ledger()
 
-    async def redis_counts(self) -> None:
-        """Before each fault: what came of the one before is over."""
-        hot = await asyncpg.connect(self.service.environment["GATEWAY_POSTGRES_DSN"])
-        await hot.execute("UPDATE quota_epoch SET hold_seconds = 0")
-        while await hot.fetchval("SELECT epoch % 2 FROM quota_epoch"):  # noqa: ASYNC110 - a row sets no event
-            await asyncio.sleep(0.1)
-        await hot.execute(
-            "UPDATE quota_epoch SET hold_seconds = 3, since = since - interval '1 minute'"
-        )
-        await hot.close()
-
     async def befall(self, kind: str, chance: random.Random) -> None:
-        await self.redis_counts()
+        # What came of the one before is over.
+        await redis_counts(self.service.environment["GATEWAY_POSTGRES_DSN"])
         await asyncio.sleep(chance.uniform(0.5, 2))
         self.ledger.befell[kind] += 1
         server = self.pair.counting
@@ -279,7 +270,7 @@ class Campaign:
                     await asyncio.sleep(0.1)
                 await self.befall(kind, chance)
                 console.print(f"{self.ledger.calls:>9} {kind}")
-            await self.redis_counts()
+            await redis_counts(self.service.environment["GATEWAY_POSTGRES_DSN"])
             ended.set()
         return callers
 
