@@ -144,13 +144,30 @@ class Gatherer(Generic[Ask, Answer]):
             self._queue.append(_Waiting[Ask, Answer](item, deadline, outcome, leads))
             outcomes.append(outcome)
         if items and self._flying < self._flights:
-            self._flying += 1
-            self._tasks.create_task(self._fly()).add_done_callback(self._abandon)
+            self._take_off()
         return outcomes
 
-    def _abandon(self, flight: "asyncio.Task[None]") -> None:
-        """What waits is carried by nobody once a flight is cancelled: no waiter may hang."""
-        while flight.cancelled() and self._queue:
+    def _take_off(self) -> None:
+        flight = self._fly()
+        try:
+            task = self._tasks.create_task(flight)
+        except RuntimeError:
+            # The application ends: its group takes in no more.
+            flight.close()
+            self._abandon()
+            return
+        self._flying += 1
+        task.add_done_callback(self._landed)
+
+    def _landed(self, flight: "asyncio.Task[None]") -> None:
+        if flight.cancelled():
+            # Maybe before it began, and then it has not said so itself.
+            self._flying = 0
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """What waits is carried by nobody any more: no waiter may hang."""
+        while self._queue:
             self._queue.popleft().outcome.set_result(Failed(sent=False))
 
     async def _fly(self) -> None:
@@ -160,7 +177,7 @@ class Gatherer(Generic[Ask, Answer]):
             while asks := self._take():
                 await self._carry(asks)
         finally:
-            self._flying -= 1
+            self._flying = max(0, self._flying - 1)
 
     def _begin_patience(self) -> None:
         """What waited for nothing but this loop has not waited on the other side.

@@ -98,17 +98,6 @@ class Worker:
     ) -> str | tuple[str, ...]:
         """A call whole: how it ended, or the policies that refused it."""
         try:
-            return await self._call(institution, limits, answered=answered)
-        except RuntimeError:
-            # What is killed begins nothing more; what it had begun, who knows.
-            if not self._life.done() and not self._life.cancelling():
-                raise
-            return LOST
-
-    async def _call(
-        self, institution: int, limits: Limits, *, answered: bool
-    ) -> str | tuple[str, ...]:
-        try:
             decision = await self.limiter.admit(institution, logs.KEY.number, limits)
         except (ReducedCapacity, AuditUnavailable):
             return UNAVAILABLE

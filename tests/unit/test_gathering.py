@@ -277,6 +277,14 @@ async def test_nobody_who_waits_for_a_flight_hangs_when_it_is_cancelled() -> Non
     assert server.flushes
 
 
+async def test_who_asks_once_the_application_has_ended_is_told_at_once() -> None:
+    server = Server()
+    async with gathering(server.answer) as (gatherer, _):
+        assert await gatherer.ask(1) == 10
+    for _ in range(2):
+        assert await fate(gatherer.ask(1)) is False
+
+
 async def test_a_group_is_carried_by_one_flush_and_fails_together() -> None:
     server = Server()
     server.open.clear()
