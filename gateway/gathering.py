@@ -7,12 +7,16 @@ queue is bounded: when it is full the caller is told, and memory is not spent.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from typing_extensions import override
 
+# A loop that comes so much later than it should was busy.
+STOOD_STILL = 0.01
+MOMENT = 0.05
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
 T = TypeVar("T")
@@ -29,6 +33,30 @@ class Unanswered(Exception):
     def __init__(self, *, sent: bool) -> None:
         super().__init__("sent, but not answered" if sent else "not sent")
         self.sent = sent
+
+
+@asynccontextmanager
+async def patience_until(deadline: float) -> AsyncIterator[None]:
+    """A timeout that what this loop itself stood still does not count for.
+
+    Where it comes late, an answer may have come as well meanwhile, and nobody has had the
+    time to read it: there is a moment more for that.
+
+    Raises:
+        TimeoutError: at the deadline of the loop's clock, or that moment later.
+    """
+    loop = asyncio.get_running_loop()
+
+    def expire(limit: asyncio.Timeout) -> None:
+        late = loop.time() - deadline > STOOD_STILL
+        limit.reschedule(loop.time() + (MOMENT if late else 0.0))
+
+    async with asyncio.timeout(None) as limit:
+        expiring = loop.call_at(deadline, expire, limit)
+        try:
+            yield
+        finally:
+            expiring.cancel()
 
 
 @dataclass(slots=True, eq=False)
@@ -205,7 +233,7 @@ class Gatherer(Generic[Ask, Answer]):
         answers: Sequence[Answer | Failed] = ()
         try:
             # The queue is in order of deadlines: the first is the nearest.
-            async with asyncio.timeout_at(asks[0].deadline):
+            async with patience_until(asks[0].deadline):
                 answers = await self._flush([waiting.item for waiting in asks])
         except Exception as error:  # noqa: BLE001 - given to every waiter as the cause
             cause = error
