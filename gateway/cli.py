@@ -5,12 +5,18 @@ import json
 import os
 import pwd
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
 
-from gateway import audit_commands, changes, options, quota_commands, tables
+from gateway import (
+    audit_commands,
+    changes,
+    here_commands,
+    options,
+    quota_commands,
+    tables,
+)
 from gateway.changes import Change, Kept, Made, Pen
 from gateway.edge import strict
 from gateway.exits import NOTHING_SUCH, may_go, session, told
@@ -49,6 +55,8 @@ app.add_typer(key_app, name="key")
 app.add_typer(staff_app, name="staff")
 app.add_typer(audit_commands.app, name="audit")
 app.add_typer(quota_commands.app, name="quota")
+app.command()(here_commands.demo)
+app.command()(here_commands.bench)
 
 
 @app.command()
@@ -91,39 +99,6 @@ def migrate() -> None:
 
     with told():
         asyncio.run(bring())
-
-
-@app.command()
-def demo(
-    *,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    data: Annotated[Path, typer.Option(help="Kept between runs.")] = Path(".demo"),
-    residents: Annotated[int, typer.Option(min=1, help="Synthetic ones.")] = 50_000,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Without it: one a core.")
-    ] = None,
-) -> None:
-    """Run everything on this machine, with synthetic residents, until Ctrl-C."""
-    from gateway.embedded.demo import run  # noqa: PLC0415 - servers lists do without
-
-    with told():
-        run(port=port, data=data, residents=residents, workers=workers)
-
-
-@app.command()
-def bench(
-    *,
-    seconds: Annotated[float, typer.Option(min=0.2, help="Of each kind, a round.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1)] = 3,
-    residents: Annotated[int, typer.Option(min=1000)] = 200_000,
-    institutions: Annotated[int, typer.Option(min=1)] = 1_000,
-    as_json: Annotated[Path | None, typer.Option("--json", help="A file.")] = None,
-) -> None:
-    """Measure this machine: calls a second of each kind, beside what it could do bare."""
-    from gateway.embedded.bench import Size, run  # noqa: PLC0415 - as above
-
-    with told():
-        run(Size(seconds, rounds, residents, institutions), as_json)
 
 
 @institution_app.command("create")

@@ -112,32 +112,34 @@ def _kinds(all_of: Standing, keys: list[str], niks: list[str]) -> dict[str, Kind
     weights = list(accumulate(1 / rank for rank in range(1, len(keys) + 1)))
     callers = chance.choices(keys, cum_weights=weights, k=REQUESTS)
     tight = all_of.credentials["institutions"]["tight"]["key"]
-
-    def verify(key: str, purpose: str = "treatment") -> bytes:
-        question = {"nik": chance.choice(niks), "purpose": purpose, "claims": CLAIMS}
-        return _request("/v1/verify", key, question)
-
-    def fetch(key: str) -> bytes:
-        fields = ["name", "birth_date", "address"]
-        question = {"nik": chance.choice(niks), "purpose": "treatment"}
-        return _request("/v1/fetch", key, question | {"fields": fields})
-
-    def batch(key: str) -> bytes:
-        items = [
-            {"id": f"row-{n}", "nik": nik, "claims": CLAIMS}
-            for n, nik in enumerate(chance.sample(niks, BATCH))
-        ]
-        whole = {"operation": "verify", "purpose": "treatment", "items": items}
-        return _request("/v1/batch", key, whole)
-
     requests = {
-        "verify": [verify(key) for key in callers],
-        "fetch": [fetch(key) for key in callers],
-        "batch": [batch(key) for key in callers[:BATCHES]],
-        "refused": [verify(tight, "kyc") for _ in range(REQUESTS)],
-        "unauthenticated": [verify(tight[:-1] + "!") for _ in range(REQUESTS)],
+        "verify": [_verify(key, chance.choice(niks)) for key in callers],
+        "fetch": [_fetch(key, chance.choice(niks)) for key in callers],
+        "batch": [_batch(key, chance.sample(niks, BATCH)) for key in callers[:BATCHES]],
+        "refused": [_verify(tight, nik, "kyc") for nik in niks],
+        "unauthenticated": [_verify(tight[:-1] + "!", nik) for nik in niks],
     }
     return {name: Kind(all_of.port, made) for name, made in requests.items()}
+
+
+def _verify(key: str, nik: str, purpose: str = "treatment") -> bytes:
+    question = {"nik": nik, "purpose": purpose, "claims": CLAIMS}
+    return _request("/v1/verify", key, question)
+
+
+def _fetch(key: str, nik: str) -> bytes:
+    fields = ["name", "birth_date", "address"]
+    question = {"nik": nik, "purpose": "treatment", "fields": fields}
+    return _request("/v1/fetch", key, question)
+
+
+def _batch(key: str, niks: list[str]) -> bytes:
+    items = [
+        {"id": f"row-{number}", "nik": nik, "claims": CLAIMS}
+        for number, nik in enumerate(niks)
+    ]
+    whole = {"operation": "verify", "purpose": "treatment", "items": items}
+    return _request("/v1/batch", key, whole)
 
 
 async def _partners(all_of: Standing, institutions: int) -> list[str]:
@@ -268,17 +270,25 @@ def _tell(
         f"subjects/s in batches: {subjects:,.0f}, {subjects / verify:.1f} x verify"
     )
     if json_file is not None:
-        document = {
-            "machine": {
-                "cpus": os.cpu_count(),
-                "processor": platform.machine(),
-                "python": platform.python_version(),
-            },
-            "size": asdict(size),
-            "pgbench": bare,
-            "kinds": {
-                name: {"rates": one.rates, "cpu_micros": one.micros}
-                for name, one in measured.items()
-            },
-        }
-        json_file.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        _write(size, measured, bare, json_file)
+
+
+def _write(
+    size: Size, measured: dict[str, Measured], bare: float, json_file: Path
+) -> None:
+    machine = {
+        "cpus": os.cpu_count(),
+        "processor": platform.machine(),
+        "python": platform.python_version(),
+    }
+    kinds = {
+        name: {"rates": one.rates, "cpu_micros": one.micros}
+        for name, one in measured.items()
+    }
+    document = {
+        "machine": machine,
+        "size": asdict(size),
+        "pgbench": bare,
+        "kinds": kinds,
+    }
+    json_file.write_text(json.dumps(document, indent=1) + "\n", "utf-8")

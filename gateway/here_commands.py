@@ -1,0 +1,39 @@
+"""`gateway demo` and `gateway bench`: everything on this machine, from wheels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.exits import told
+
+
+def demo(
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    data: Annotated[Path, typer.Option(help="Kept between runs.")] = Path(".demo"),
+    residents: Annotated[int, typer.Option(min=1, help="Synthetic ones.")] = 50_000,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Without it: one a core.")
+    ] = None,
+) -> None:
+    """Run everything on this machine, with synthetic residents, until Ctrl-C."""
+    from gateway.embedded.demo import run  # noqa: PLC0415 - servers lists do without
+
+    with told():
+        run(port=port, data=data, residents=residents, workers=workers)
+
+
+def bench(
+    *,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Of each kind, a round.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    residents: Annotated[int, typer.Option(min=1000)] = 200_000,
+    institutions: Annotated[int, typer.Option(min=1)] = 1_000,
+    as_json: Annotated[Path | None, typer.Option("--json", help="A file.")] = None,
+) -> None:
+    """Measure this machine: calls a second of each kind, beside what it could do bare."""
+    from gateway.embedded.bench import Size, run  # noqa: PLC0415 - as above
+
+    with told():
+        run(Size(seconds, rounds, residents, institutions), as_json)
