@@ -56,6 +56,9 @@ class Refused:
     by_policy: Counter[str] = field(default_factory=Counter)
     shadows: "dict[int, Refused]" = field(default_factory=dict)
 
+    def of_shadow(self, since: int) -> "Refused":
+        return self.shadows.get(since) or Refused()
+
 
 def tally_key(day_ends: int) -> str:
     """One hash a day, of all institutions, by the second at which the day ends.
@@ -114,6 +117,7 @@ class Tally:
                 dies_at = day_ends // SECOND + GRACE_SECONDS
                 commands.execute_command("EXPIREAT", tally_key(day_ends), dies_at)
             totals = await commands.execute()
+        # The totals come first, then what EXPIREAT answers.
         for refusal, total in zip(counted, totals, strict=False):
             _tell_if_first(refusal, first=total == counted[refusal])
 
