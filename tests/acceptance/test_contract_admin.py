@@ -51,6 +51,7 @@ async def test_what_is_made_is_answered_by_its_id_and_can_be_got(admin: Admin) -
             }
         ],
         "limits": PLENTY,
+        "shadow": None,
     }
 
 
