@@ -7,7 +7,7 @@ ARGS   ?=
 ROWS   ?= 2000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench-audit check format lock clean
+.PHONY: help demo test test-all bench bench-audit check format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ test-all: $(VENV)/.dev ## the suite with the slow fault and scale runs
 
 bench-audit: $(VENV)/.dev ## bytes an entry and latencies of the log, at ROWS and a tenth; ROWS=20000000
 	@$(BIN)/python -m tests.benchmarks.audit_scale --rows $(ROWS) $(ARGS)
+
+bench: $(VENV)/.runtime ## calls a second of each kind, and what this machine could do bare; ARGS="--json bench.json"
+	@$(BIN)/python -m gateway bench $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, import contracts
 	@$(BIN)/ruff check .

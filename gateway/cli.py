@@ -110,6 +110,22 @@ def demo(
         run(port=port, data=data, residents=residents, workers=workers)
 
 
+@app.command()
+def bench(
+    *,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Of each kind, a round.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    residents: Annotated[int, typer.Option(min=1000)] = 200_000,
+    institutions: Annotated[int, typer.Option(min=1)] = 1_000,
+    as_json: Annotated[Path | None, typer.Option("--json", help="A file.")] = None,
+) -> None:
+    """Measure this machine: calls a second of each kind, beside what it could do bare."""
+    from gateway.embedded.bench import Size, run  # noqa: PLC0415 - as above
+
+    with told():
+        run(Size(seconds, rounds, residents, institutions), as_json)
+
+
 @institution_app.command("create")
 def create_institution(
     name: str, *, reason: options.Reason, as_json: options.AsJson = False

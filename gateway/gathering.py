@@ -7,12 +7,16 @@ queue is bounded: when it is full the caller is told, and memory is not spent.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from typing_extensions import override
 
+# A loop that comes so much later than it should was busy.
+STOOD_STILL = 0.01
+MOMENT = 0.05
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
 T = TypeVar("T")
@@ -29,6 +33,30 @@ class Unanswered(Exception):
     def __init__(self, *, sent: bool) -> None:
         super().__init__("sent, but not answered" if sent else "not sent")
         self.sent = sent
+
+
+@asynccontextmanager
+async def patience_until(deadline: float) -> AsyncIterator[None]:
+    """A timeout that what this loop itself stood still does not count for.
+
+    Where it comes late, an answer may have come as well meanwhile, and nobody has had the
+    time to read it: there is a moment more for that.
+
+    Raises:
+        TimeoutError: at the deadline of the loop's clock, or that moment later.
+    """
+    loop = asyncio.get_running_loop()
+
+    def expire(limit: asyncio.Timeout) -> None:
+        late = loop.time() - deadline > STOOD_STILL
+        limit.reschedule(loop.time() + (MOMENT if late else 0.0))
+
+    async with asyncio.timeout(None) as limit:
+        expiring = loop.call_at(deadline, expire, limit)
+        try:
+            yield
+        finally:
+            expiring.cancel()
 
 
 @dataclass(slots=True, eq=False)
@@ -144,13 +172,30 @@ class Gatherer(Generic[Ask, Answer]):
             self._queue.append(_Waiting[Ask, Answer](item, deadline, outcome, leads))
             outcomes.append(outcome)
         if items and self._flying < self._flights:
-            self._flying += 1
-            self._tasks.create_task(self._fly()).add_done_callback(self._abandon)
+            self._take_off()
         return outcomes
 
-    def _abandon(self, flight: "asyncio.Task[None]") -> None:
-        """What waits is carried by nobody once a flight is cancelled: no waiter may hang."""
-        while flight.cancelled() and self._queue:
+    def _take_off(self) -> None:
+        flight = self._fly()
+        try:
+            task = self._tasks.create_task(flight)
+        except RuntimeError:
+            # The application ends: its group takes in no more.
+            flight.close()
+            self._abandon()
+            return
+        self._flying += 1
+        task.add_done_callback(self._landed)
+
+    def _landed(self, flight: "asyncio.Task[None]") -> None:
+        if flight.cancelled():
+            # Maybe before it began, and then it has not said so itself.
+            self._flying = 0
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """What waits is carried by nobody any more: no waiter may hang."""
+        while self._queue:
             self._queue.popleft().outcome.set_result(Failed(sent=False))
 
     async def _fly(self) -> None:
@@ -160,7 +205,7 @@ class Gatherer(Generic[Ask, Answer]):
             while asks := self._take():
                 await self._carry(asks)
         finally:
-            self._flying -= 1
+            self._flying = max(0, self._flying - 1)
 
     def _begin_patience(self) -> None:
         """What waited for nothing but this loop has not waited on the other side.
@@ -188,7 +233,7 @@ class Gatherer(Generic[Ask, Answer]):
         answers: Sequence[Answer | Failed] = ()
         try:
             # The queue is in order of deadlines: the first is the nearest.
-            async with asyncio.timeout_at(asks[0].deadline):
+            async with patience_until(asks[0].deadline):
                 answers = await self._flush([waiting.item for waiting in asks])
         except Exception as error:  # noqa: BLE001 - given to every waiter as the cause
             cause = error

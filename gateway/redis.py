@@ -65,7 +65,8 @@ class Wire:
     """
 
     def __init__(self, make: Callable[..., AbstractConnection]) -> None:
-        self._connection = make(redis_connect_func=self._meet)
+        # Who asks has a deadline of his own, which knows when this loop stood still.
+        self._connection = make(redis_connect_func=self._meet, socket_timeout=None)
         self.process = ""
         self._turn = asyncio.Lock()
 

@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,8 +43,38 @@ STOP_SECONDS: Final = 15.0
 console = Console(highlight=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that runs, and where."""
+
+    data: Path
+    port: int
+    credentials: Mapping[str, Any]
+    gateway: "subprocess.Popen[bytes]"
+    postgres: PostgresServer
+    valkey: ValkeyServer
+
+    def dsn(self, role: str) -> str:
+        provisioned = Provisioned(self.postgres, self.data / "roles.json")
+        return provisioned.dsn(role, DATABASE)
+
+
 def run(*, port: int, data: Path, residents: int, workers: int | None) -> None:
     """Runs the demo until Ctrl-C or SIGTERM; nothing is left running then.
+
+    Raises:
+        ServerError: with a sentence, if something could not be started.
+    """
+    with standing(port=port, data=data, residents=residents, workers=workers) as all_of:
+        _greet(all_of.data, all_of.credentials)
+        _stay(all_of.gateway, all_of.postgres, all_of.valkey)
+
+
+@contextlib.contextmanager
+def standing(
+    *, port: int, data: Path, residents: int, workers: int | None
+) -> Iterator[Standing]:
+    """Everything that the demo runs, until Ctrl-C, SIGTERM or the end of the block.
 
     Raises:
         ServerError: with a sentence, if something could not be started.
@@ -65,8 +96,7 @@ def run(*, port: int, data: Path, residents: int, workers: int | None) -> None:
         credentials = asyncio.run(_fill(data, postgres, residents, port))
         with _gateway(data, environment) as gateway:
             _wait_until_ready(gateway, port, data)
-            _greet(data, credentials)
-            _stay(gateway, postgres, valkey)
+            yield Standing(data, port, credentials, gateway, postgres, valkey)
     except KeyboardInterrupt:
         console.print("\nstopping ...")
     finally:

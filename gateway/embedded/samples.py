@@ -36,6 +36,12 @@ class Sample:
     limits: Mapping[str, int]
 
 
+# Limits that no load test reaches.
+BULK: Final = Sample(
+    "Layanan Contoh Massal",
+    _TREATMENT,
+    {"rate": 1_000_000, "burst": 10_000_000, "day": 10**12, "month": 10**12},
+)
 INSTITUTIONS: Final = {
     "bank": Sample("Bank Contoh Nusantara", _KYC, _USUAL),
     "hospital": Sample("Rumah Sakit Contoh Sehat", _TREATMENT, _USUAL),
@@ -44,17 +50,7 @@ INSTITUTIONS: Final = {
         _KYC,
         {"rate": 5, "burst": 5, "day": 100, "month": 1000},
     ),
-    # Limits that no load test reaches.
-    "bulk": Sample(
-        "Layanan Contoh Massal",
-        _TREATMENT,
-        {
-            "rate": 1_000_000,
-            "burst": 10_000_000,
-            "day": 10**12,
-            "month": 10**12,
-        },
-    ),
+    "bulk": BULK,
 }
 STAFF: Final = {
     "auditor": "Auditor Contoh",
@@ -79,7 +75,7 @@ async def create(
 ) -> dict[str, Any]:
     """Makes the sample institutions and staff; what credentials.json is to hold."""
     institutions = {
-        word: await _institution(connection, peppers, sample, now)
+        word: await institution(connection, peppers, sample, now)
         for word, sample in INSTITUTIONS.items()
     }
     staff = {
@@ -98,13 +94,14 @@ async def create(
     return {"base_url": base_url, "institutions": institutions, "staff": staff}
 
 
-async def _institution(
+async def institution(
     connection: Connection, peppers: NumberedKeys, sample: Sample, now: int
 ) -> dict[str, Any]:
-    institution = await keeping.create_institution(connection, sample.name)
+    """Makes one, with an agreement and a key: what credentials.json holds of it."""
+    number = await keeping.create_institution(connection, sample.name)
     agreement = await keeping.create_agreement(
         connection,
-        institution,
+        number,
         from_at=now - 86_400 * SECOND,
         to_at=now + _YEARS,
         grants=[sample.grant],
@@ -113,12 +110,12 @@ async def _institution(
     key = await keeping.create_key(
         connection,
         peppers,
-        institution=institution,
+        institution=number,
         not_after=None,
         cidrs=None,
         environment=Environment.TEST,
     )
-    return {"id": institution, "key": key.text, "agreement": agreement}
+    return {"id": number, "key": key.text, "agreement": agreement}
 
 
 def write_credentials(path: Path, credentials: Mapping[str, Any]) -> None:

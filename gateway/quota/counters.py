@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway import telemetry
 from gateway.clock import ServerClock
-from gateway.gathering import Failed, Gatherer
+from gateway.gathering import Failed, Gatherer, patience_until
 from gateway.quota.epochs import Elsewhere, Epochs
 from gateway.quota.limit import State
 from gateway.quota.putting import LOAD, Portion, portions_of, put
@@ -89,7 +89,8 @@ class Counters:
     async def answers(self) -> bool:
         """Whether every server takes a write within a quarter of a second."""
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
+            deadline = asyncio.get_running_loop().time() + PROBE_SECONDS
+            async with patience_until(deadline):
                 await self._servers.probe()
         except (RedisError, OSError, TimeoutError):
             return False

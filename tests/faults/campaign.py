@@ -37,8 +37,11 @@ from gateway.redis import open_server
 from tests.acceptance.callers import Caller
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service, running
+from tests.integration.limiting import redis_counts
 
 CONNECTIONS: Final = 24
+UNDECIDED: Final = 503
+PAUSE_SECONDS: Final = 0.02
 KINDS: Final = ("stopped", "hung", "emptied", "failed over")
 AWAY_SECONDS: Final = (0.3, 2.5)
 UNFOLLOWED_SECONDS: Final = 0.5
@@ -109,7 +112,13 @@ class Pair:
                 server.start()
                 until_then.callback(server.stop)
             self.password = self.counting.password
+            for server in (self.counting, self.other):
+                self.own(server)
             yield
+
+    def start(self, server: ValkeyServer) -> None:
+        server.start()
+        self.own(server)
 
     def ask(self, server: ValkeyServer, password: str, *command: object) -> Any:
         with redis.Redis(
@@ -123,8 +132,6 @@ class Pair:
             self.ask(server, server.password, "CONFIG", "SET", setting, self.password)
 
     def follow(self) -> None:
-        if self.other.password != self.password:
-            self.own(self.other)
         port = self.counting.port
         self.ask(self.other, self.password, "REPLICAOF", HOST, port)
         deadline = time.monotonic() + 20
@@ -145,7 +152,7 @@ class Pair:
 
 @dataclass
 class Ledger:
-    """What the clients saw: statuses by institution, and what befell."""
+    """What the clients saw: statuses by institution, calls decided, and what befell."""
 
     told: dict[int, Counter[int]] = field(
         default_factory=lambda: defaultdict(Counter[int])
@@ -178,13 +185,17 @@ async def keep_asking(
         try:
             while not over():
                 institution, request = chance.choice(requests)
-                ledger.calls += 1
                 writer.write(request)
                 head = await reader.readuntil(b"\r\n\r\n")
                 found = _LENGTH.search(head)
                 assert found is not None, head
                 await reader.readexactly(int(found[1]))
-                ledger.told[institution][int(head[9:12])] += 1
+                status = int(head[9:12])
+                ledger.told[institution][status] += 1
+                if status == UNDECIDED:
+                    await asyncio.sleep(PAUSE_SECONDS)
+                else:
+                    ledger.calls += 1
         except (OSError, asyncio.IncompleteReadError):
             ledger.lost += 1
         finally:
@@ -198,19 +209,9 @@ class Campaign:
         self.switch = switch
         self.ledger = Ledger()
 
-    async def redis_counts(self) -> None:
-        """Before each fault: what came of the one before is over."""
-        hot = await asyncpg.connect(self.service.environment["GATEWAY_POSTGRES_DSN"])
-        await hot.execute("UPDATE quota_epoch SET hold_seconds = 0")
-        while await hot.fetchval("SELECT epoch % 2 FROM quota_epoch"):  # noqa: ASYNC110 - a row sets no event
-            await asyncio.sleep(0.1)
-        await hot.execute(
-            "UPDATE quota_epoch SET hold_seconds = 3, since = since - interval '1 minute'"
-        )
-        await hot.close()
-
     async def befall(self, kind: str, chance: random.Random) -> None:
-        await self.redis_counts()
+        # What came of the one before is over.
+        await redis_counts(self.service.environment["GATEWAY_POSTGRES_DSN"])
         await asyncio.sleep(chance.uniform(0.5, 2))
         self.ledger.befell[kind] += 1
         server = self.pair.counting
@@ -233,9 +234,7 @@ class Campaign:
             return
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(seconds)
-        await asyncio.to_thread(server.start)
-        if server.password != self.pair.password:
-            await asyncio.to_thread(self.pair.own, server)
+        await asyncio.to_thread(self.pair.start, server)
 
     async def _fail_over(self) -> None:
         pair = self.pair
@@ -246,9 +245,7 @@ class Campaign:
         await asyncio.to_thread(pair.counting.kill)
         pair.swap()
         self.switch.lead(pair.counting.port)
-        await asyncio.to_thread(pair.other.start)
-        if pair.other.password != pair.password:
-            await asyncio.to_thread(pair.own, pair.other)
+        await asyncio.to_thread(pair.start, pair.other)
 
     async def run(self, calls: int, each: int, seed: int) -> list[Caller]:
         chance = random.Random(seed)  # noqa: S311 - a plan, no secret
@@ -273,7 +270,7 @@ class Campaign:
                     await asyncio.sleep(0.1)
                 await self.befall(kind, chance)
                 console.print(f"{self.ledger.calls:>9} {kind}")
-            await self.redis_counts()
+            await redis_counts(self.service.environment["GATEWAY_POSTGRES_DSN"])
             ended.set()
         return callers
 

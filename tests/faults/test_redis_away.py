@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from typing import Final
 
-import asyncpg
 import pytest
 
 from gateway.quota.epochs import FENCE_SECONDS, KNOWN_SECONDS
@@ -17,6 +16,7 @@ from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import Service
 from tests.faults.breaking import WAYS, How, account_once_back, answer_when, away
 from tests.faults.load import Load, under_load
+from tests.integration.limiting import redis_counts
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
 
@@ -32,7 +32,7 @@ RETURNED_SECONDS: Final = 5.0
 
 
 @pytest.fixture(autouse=True)
-async def redis_counts(service: Service) -> None:
+async def counted_in_redis(service: Service) -> None:
     """Redis counts, and has not been lost lately, so that it will not be left for long."""
     await answer_when(
         lambda: service.ask("GET", "/health/ready"),
@@ -40,16 +40,7 @@ async def redis_counts(service: Service) -> None:
         since=time.monotonic(),
         within=NORMAL_SECONDS,
     )
-    connection = await asyncpg.connect(service.environment["GATEWAY_POSTGRES_DSN"])
-    try:
-        await connection.execute("UPDATE quota_epoch SET hold_seconds = 0")
-        while await connection.fetchval("SELECT epoch % 2 FROM quota_epoch"):  # noqa: ASYNC110 - a row sets no event
-            await asyncio.sleep(0.1)
-        await connection.execute(
-            "UPDATE quota_epoch SET hold_seconds = 3, since = since - interval '1 minute'"
-        )
-    finally:
-        await connection.close()
+    await redis_counts(service.environment["GATEWAY_POSTGRES_DSN"])
     # Until every worker knows.
     await asyncio.sleep(KNOWN_SECONDS)
 

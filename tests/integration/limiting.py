@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
+import asyncpg
+
 from gateway.audit.charges import Charges
 from gateway.clock import ServerClock
 from gateway.postgres import Link, pool
@@ -13,6 +15,23 @@ from gateway.quota.epochs import Epochs
 from gateway.quota.limiter import Limiter
 from gateway.redis import Client
 from tests.conftest import Database
+
+
+async def redis_counts(hot_dsn: str) -> None:
+    """Returns once limits are counted in Redis, which has not been lost lately.
+
+    So it will be left for three seconds when it is lost next, and not for a minute.
+    """
+    hot = await asyncpg.connect(hot_dsn)
+    try:
+        await hot.execute("UPDATE quota_epoch SET hold_seconds = 0")
+        while await hot.fetchval("SELECT epoch % 2 FROM quota_epoch"):  # noqa: ASYNC110 - a row sets no event
+            await asyncio.sleep(0.05)
+        await hot.execute(
+            "UPDATE quota_epoch SET hold_seconds = 3, since = since - interval '1 minute'"
+        )
+    finally:
+        await hot.close()
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from gateway.tasks import keep_running
 from gateway.vocabulary import Actor, Limits, Operation, Outcome
 from tests.conftest import Database
 from tests.integration import logs
+from tests.integration.limiting import redis_counts
 
 T = TypeVar("T")
 PATIENCE: Final = 60.0
@@ -97,17 +98,6 @@ class Worker:
     ) -> str | tuple[str, ...]:
         """A call whole: how it ended, or the policies that refused it."""
         try:
-            return await self._call(institution, limits, answered=answered)
-        except RuntimeError:
-            # What is killed begins nothing more; what it had begun, who knows.
-            if not self._life.done() and not self._life.cancelling():
-                raise
-            return LOST
-
-    async def _call(
-        self, institution: int, limits: Limits, *, answered: bool
-    ) -> str | tuple[str, ...]:
-        try:
             decision = await self.limiter.admit(institution, logs.KEY.number, limits)
         except (ReducedCapacity, AuditUnavailable):
             return UNAVAILABLE
@@ -180,17 +170,7 @@ class World:
 
     def redis_counts(self) -> None:
         """Limits are counted in Redis, and it has not been lost lately."""
-        self.run(self._return_to_redis())
-
-    async def _return_to_redis(self) -> None:
-        hot = await asyncpg.connect(self.database.dsn("hot"))
-        await hot.execute("UPDATE quota_epoch SET hold_seconds = 0")
-        while await hot.fetchval("SELECT epoch % 2 FROM quota_epoch"):  # noqa: ASYNC110 - a row sets no event
-            await asyncio.sleep(0.05)
-        await hot.execute(
-            "UPDATE quota_epoch SET hold_seconds = 3, since = since - interval '1 minute'"
-        )
-        await hot.close()
+        self.run(redis_counts(self.database.dsn("hot")))
 
     def end(self) -> None:
         for worker in self.workers:

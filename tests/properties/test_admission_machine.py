@@ -46,11 +46,6 @@ MONTH: Final = 10_000
 WORKERS: Final = 2
 _ids = itertools.count(1)
 
-# A worker that is killed begins nothing more.
-IN_DYING: Final = pytest.mark.filterwarnings(
-    "ignore:coroutine 'Gatherer._fly' was never awaited"
-)
-
 workers = st.integers(0, WORKERS - 1)
 days = st.sampled_from((1, 5, 10, 30))
 rates = st.sampled_from(((1_000, 1_000), (1_000, 1_000), (5, 5)))
@@ -249,7 +244,6 @@ def test_without_faults_limits_are_exact(world: World) -> None:
         run(world, runs=60, steps=10, faults=False)
 
 
-@IN_DYING
 def test_through_faults_limits_are_never_exceeded_and_nobody_is_refused(
     world: World,
 ) -> None:
@@ -262,7 +256,6 @@ def test_without_faults_limits_are_exact_two_thousand_times(world: World) -> Non
         run(world, runs=RUNS, steps=10, faults=False)
 
 
-@IN_DYING
 @pytest.mark.slow
 def test_through_faults_limits_hold_a_hundred_times(world: World) -> None:
     befell = run(world, runs=RUNS_WITH_FAULTS, steps=8, faults=True)

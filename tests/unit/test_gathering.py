@@ -1,13 +1,20 @@
 """One flush under way while the next collects; bounded in time and in number."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.gathering import Gatherer, Outcome, Unanswered, settled
+from gateway.gathering import (
+    Gatherer,
+    Outcome,
+    Unanswered,
+    patience_until,
+    settled,
+)
 
 PATIENCE = 0.2
 # What a busy test machine may add to waking up.
@@ -277,6 +284,14 @@ async def test_nobody_who_waits_for_a_flight_hangs_when_it_is_cancelled() -> Non
     assert server.flushes
 
 
+async def test_who_asks_once_the_application_has_ended_is_told_at_once() -> None:
+    server = Server()
+    async with gathering(server.answer) as (gatherer, _):
+        assert await gatherer.ask(1) == 10
+    for _ in range(2):
+        assert await fate(gatherer.ask(1)) is False
+
+
 async def test_a_group_is_carried_by_one_flush_and_fails_together() -> None:
     server = Server()
     server.open.clear()
@@ -349,6 +364,28 @@ async def test_what_is_settled_is_not_cancelled_by_who_waits_for_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert heard == [5]
+
+
+async def test_an_answer_that_came_while_the_loop_stood_still_is_heard() -> None:
+    loop = asyncio.get_running_loop()
+    answered = loop.create_future()
+    threading.Timer(0.02, loop.call_soon_threadsafe, [answered.set_result, 1]).start()
+    async with patience_until(loop.time() + 0.05):
+        await asyncio.sleep(0)
+        time.sleep(0.15)  # noqa: ASYNC251 - that is the matter
+        assert await answered == 1
+
+
+async def test_patience_ends_at_its_deadline_while_the_loop_is_free() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(TimeoutError):
+        async with patience_until(began + 0.05):
+            await asyncio.sleep(10)
+    assert 0.05 <= loop.time() - began < 0.05 + SLACK
+    async with patience_until(loop.time() + 0.05):
+        pass
+    await asyncio.sleep(0.1)
 
 
 async def test_a_busy_loop_does_not_use_up_an_asks_patience() -> None:
