@@ -172,6 +172,7 @@ def change_agreement(
     day: options.Day = None,
     month: options.Month = None,
     status: options.Status = None,
+    shadow: options.Shadow = None,
     reason: options.Reason,
 ) -> None:
     """Change what is given and leave the rest; grants are replaced together."""
@@ -179,7 +180,7 @@ def change_agreement(
     from_at = options.read_optional_instant(begins, faults, "/from")
     to_at = options.read_optional_instant(ends, faults, "/to")
     limits = options.given_limits(rate, burst, day, month)
-    if not (begins or ends or grant or limits or status):
+    if not (begins or ends or grant or limits or status or shadow):
         faults.append(Fault("", "nothing is given that would change"))
     made = _change(
         Operation.AGREEMENT_CHANGE,
@@ -192,6 +193,7 @@ def change_agreement(
             grants=list(map(options.split_grant, grant)) if grant else None,
             limits=limits or None,
             status=status,
+            shadow=options.split_shadow(shadow),
         ),
         faults,
         missing="There is no such agreement.",

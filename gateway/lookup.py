@@ -208,8 +208,7 @@ class Lookups:
         if question.faults:
             raise InvalidRequest(question.faults)
         agreement = applicable(institution.agreements, self.clock.now())
-        limits = agreement.limits if agreement else NO_AGREEMENT
-        decision = await self._spend(call, institution.id, key, limits, (1, 0))
+        decision = await self._spend(call, institution.id, key, agreement, (1, 0))
         return Account(institution, key, agreement, decision)
 
     @asynccontextmanager
@@ -331,9 +330,7 @@ class Lookups:
         """Spends from the limits, all units or none; of a replay the rate alone."""
         quota_cost = 0 if call.access.replay_of else units
         costs = (units, quota_cost)
-        decision = await self._spend(
-            call, agreement.institution, key, agreement.limits, costs
-        )
+        decision = await self._spend(call, agreement.institution, key, agreement, costs)
         at = decision.at
         # The instant of admission decides, not the one at which the call came in.
         if key.not_after is not None and at >= key.not_after:
@@ -346,16 +343,17 @@ class Lookups:
         call: Call[Any],
         institution: int,
         key: Key,
-        limits: Limits,
+        agreement: Agreement | None,
         costs: tuple[int, int],
     ) -> Decision:
         rate_cost, quota_cost = costs
         decision = await self.limiter.admit(
             institution,
             key.number,
-            limits,
+            agreement.limits if agreement else NO_AGREEMENT,
             rate_cost=rate_cost,
             quota_cost=quota_cost,
+            shadow=agreement.shadow if agreement else None,
         )
         call.decision, call.access.at = decision, decision.at
         if not decision.admitted:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from gateway.edge import strict
+from gateway.partners import keeping
 from gateway.problems import Fault
 from gateway.vocabulary import Limits
 
@@ -45,6 +46,13 @@ Burst = Annotated[int | None, typer.Option(help="Calls at once.")]
 Day = Annotated[int | None, typer.Option(help="Units of quota a calendar day.")]
 Month = Annotated[int | None, typer.Option(help="Units of quota a calendar month.")]
 Status = Annotated[str | None, typer.Option(help="active or suspended.")]
+Shadow = Annotated[
+    str | None,
+    typer.Option(
+        help="Limits that are counted and decide nothing, such as day=10000,rate=5; "
+        "those left out are the agreement's. Or none."
+    ),
+]
 Networks = Annotated[
     list[str] | None,
     typer.Option("--cidr", help="A network it is admitted from; repeat for more."),
@@ -93,6 +101,17 @@ def _number(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def split_shadow(text: str | None) -> object:
+    """A shadow as JSON has it; a text of another form, as it is."""
+    if text is None:
+        return keeping.UNCHANGED
+    if text == "none":
+        return None
+    parts = [part.partition("=") for part in text.split(",")]
+    limits = {name: int(limit) for name, _, limit in parts if limit.isdecimal()}
+    return limits if len(limits) == len(parts) else text
 
 
 def given_limits(

@@ -20,6 +20,7 @@ from gateway.partners import documents
 from gateway.partners.agreement import Agreement, Grant
 from gateway.partners.documents import Document
 from gateway.partners.listing import InstitutionRecord, KeyRecord, StaffRecord
+from gateway.vocabulary import Limits
 
 _JAKARTA: Final = timezone(timedelta(microseconds=JAKARTA_OFFSET))
 
@@ -57,12 +58,13 @@ def of_institutions(records: Sequence[InstitutionRecord]) -> Listing:
 def of_agreements(agreements: Sequence[Agreement]) -> Listing:
     rows = []
     for each in agreements:
-        limits = each.limits._asdict()
         row = (str(each.id), str(each.institution), _local(each.from_at))
         grants = "\n".join(map(_grant, each.grants.values()))
-        bounds = "\n".join(f"{name} {limit:,}" for name, limit in limits.items())
-        rows.append((*row, _local(each.to_at), each.status, grants, bounds))
-    heading = ("id", "institution", "from", "to", "status", "grants", "limits")
+        beside = _bounds(each.shadow.limits) if each.shadow else "-"
+        stands = (_local(each.to_at), each.status, grants)
+        rows.append((*row, *stands, _bounds(each.limits), beside))
+    terms = ("from", "to", "status", "grants", "limits", "shadow")
+    heading = ("id", "institution", *terms)
     return Listing(heading, rows, list(map(documents.of_agreement, agreements)))
 
 
@@ -85,6 +87,10 @@ def of_staff(records: Sequence[StaffRecord]) -> Listing:
         rows.append((*who, *map(_local, times)))
     heading = ("id", "role", "name", "token", "not after", "created", "revoked")
     return Listing(heading, rows, list(map(documents.of_staff, records)))
+
+
+def _bounds(limits: Limits) -> str:
+    return "\n".join(f"{name} {limit:,}" for name, limit in limits._asdict().items())
 
 
 def _grant(grant: Grant) -> str:

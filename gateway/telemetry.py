@@ -77,6 +77,11 @@ ADMISSIONS = Counter(
     "Asks for admission: admitted, or refused by a policy (by several: under each).",
     ["result"],
 )
+SHADOW_REFUSED = Counter(
+    "gateway_shadow_refused",
+    "Asks that limits in shadow would have refused (by several policies: under each).",
+    ["policy"],
+)
 QUOTA_THRESHOLDS = Counter(
     "gateway_quota_thresholds",
     "Times that an institution's use reached this share of its quota.",

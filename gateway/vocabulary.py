@@ -49,6 +49,16 @@ class Limits(NamedTuple):
     month: int
 
 
+class Shadow(NamedTuple):
+    """Limits that are counted beside the real ones and decide nothing.
+
+    `since` is the instant at which they were set: it tells one shadow from another.
+    """
+
+    limits: Limits
+    since: int
+
+
 class Word(IntEnum):
     """A stored number and the word that stands for it outside."""
 

@@ -38,7 +38,7 @@ from gateway.vocabulary import Actor, Operation, Outcome
 
 INSTITUTION_MEMBERS: Final = ("name",)
 AGREEMENT_MEMBERS: Final = ("institution", "from", "to", "grants", "limits")
-CHANGE_MEMBERS: Final = (*AGREEMENT_MEMBERS, "status")
+CHANGE_MEMBERS: Final = (*AGREEMENT_MEMBERS, "status", "shadow")
 AS_THEY_COME: Final = ("institution", "grants", "limits", "status")
 KEY_MEMBERS: Final = ("institution", "not_after", "cidrs")
 STAFF_MEMBERS: Final = ("role", "name", "not_after")
@@ -120,7 +120,8 @@ async def _read(
     )
     members = await _members(request)
     strict.check_members(members, (*known, "reason"), faults)
-    strict.check_once(members.get("limits"), faults, "/limits")
+    for name in ("limits", "shadow"):
+        strict.check_once(members.get(name), faults, f"/{name}")
     grants = members.get("grants")
     for place, grant in enumerate(grants if isinstance(grants, list) else ()):
         strict.check_once(grant, faults, f"/grants/{place}")
@@ -175,11 +176,16 @@ async def create_agreement(request: HttpRequest) -> Response[bytes]:
 async def change_agreement(
     request: HttpRequest, agreement: FromPath[str]
 ) -> Response[bytes]:
-    """What is not given stays; the answer is the whole agreement as it is now."""
+    """What is not given stays; the answer is the whole agreement as it is now.
+
+    null is as not given, but for the shadow, which it takes away.
+    """
 
     def plan(asked: Asked) -> Work[Agreement]:
         given = asked.members
-        if all(given.get(name) is None for name in CHANGE_MEMBERS):
+        shadow = given.get("shadow", keeping.UNCHANGED)
+        others = (given.get(name) for name in (*AGREEMENT_MEMBERS, "status"))
+        if shadow is keeping.UNCHANGED and all(one is None for one in others):
             asked.faults.append(Fault("", "nothing is given that would change"))
         from_at, to_at = asked.optional_instant("from"), asked.optional_instant("to")
         rest = {name: given.get(name) for name in AS_THEY_COME}
@@ -187,7 +193,12 @@ async def change_agreement(
         async def work(connection: Connection) -> Agreement:
             number = terms.require_written_id(agreement)
             await keeping.change_agreement(
-                connection, number, from_at=from_at, to_at=to_at, **rest
+                connection,
+                number,
+                from_at=from_at,
+                to_at=to_at,
+                shadow=shadow,
+                **rest,
             )
             (kept,) = await listing.list_agreements(connection, only=number)
             return kept

@@ -15,7 +15,7 @@ from gateway.partners.agreement import Agreement, applicable
 from gateway.partners.directory import Institution
 from gateway.problems import Fault, InvalidRequest
 from gateway.quota.limit import Standing
-from gateway.quota.overview import Order, Usage
+from gateway.quota.overview import InShadow, Order, Usage
 from gateway.telemetry import Distribution, Reading
 from gateway.vocabulary import Actor, Operation
 
@@ -88,7 +88,12 @@ async def limits(request: HttpRequest) -> Response[bytes]:
             if (agreement := applicable(institution.agreements, now)) is not None
         }
         allowed = {number: agreement.limits for number, (_, agreement) in bound.items()}
-        usages = await held.overview.first(allowed, order, most)
+        shadows = {
+            number: agreement.shadow
+            for number, (_, agreement) in bound.items()
+            if agreement.shadow is not None
+        }
+        usages = await held.overview.first(allowed, order, most, shadows)
         rows = [_institution(*bound[usage.institution], usage) for usage in usages]
         return {"order": order, "institutions": rows}
 
@@ -120,7 +125,19 @@ def _institution(
         "used": round(usage.share, 6) if known else None,
         "refused": usage.refused.asks if known else None,
         "refused_by": usage.refused.by_policy if known else None,
+        "shadow": usage.shadow and _shadow(usage.shadow, known=known),
         "degraded": not known,
+    }
+
+
+def _shadow(beside: InShadow, *, known: bool) -> dict[str, object]:
+    """What would have been refused is that of today, or since it was set."""
+    return {
+        "since": to_text(beside.shadow.since),
+        "limits": beside.shadow.limits._asdict(),
+        "windows": [_window(one, known=known) for one in beside.decision.standings],
+        "would_refuse": beside.refused.asks if known else None,
+        "would_refuse_by": beside.refused.by_policy if known else None,
     }
 
 

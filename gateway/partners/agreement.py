@@ -14,6 +14,7 @@ from gateway.vocabulary import (
     GRANTABLE_OPERATIONS,
     RESIDENT_FIELDS,
     Limits,
+    Shadow,
 )
 
 Status = Literal["active", "suspended"]
@@ -38,7 +39,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A perjanjian kerja sama: from `from_at` (inclusive) to `to_at` (exclusive)."""
+    """A perjanjian kerja sama: from `from_at` (inclusive) to `to_at` (exclusive).
+
+    `shadow` is limits that are counted beside its own and decide nothing.
+    """
 
     id: int
     institution: int
@@ -47,6 +51,7 @@ class Agreement:
     status: Status
     limits: Limits
     grants: Mapping[str, Grant]
+    shadow: Shadow | None = None
 
     def covers(self, at: int) -> bool:
         return self.from_at <= at < self.to_at

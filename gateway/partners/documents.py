@@ -29,6 +29,7 @@ def of_agreement(agreement: Agreement) -> Document:
         "status": agreement.status,
         "grants": list(map(_of_grant, agreement.grants.values())),
         "limits": agreement.limits._asdict(),
+        "shadow": agreement.shadow and agreement.shadow.limits._asdict(),
     }
 
 

@@ -21,6 +21,9 @@ from gateway.vocabulary import Limits
 
 MOST_LIVE_KEYS: Final = 2
 
+# In place of what is not given, where None says that there is to be none.
+UNCHANGED: Final = object()
+_NO_LIMITS: Final = (None,) * len(Limits._fields)
 _SQL: Final = queries("gateway.partners")
 
 
@@ -103,11 +106,14 @@ async def change_agreement(
     grants: object = None,
     limits: object = None,
     status: object = None,
+    shadow: object = UNCHANGED,
 ) -> int:
     """Change what is given and leave the rest; return the agreement's id.
 
     `grants` replaces them all; a limit left out of `limits` stays what it is. An
-    `institution` must be the one whose it is: an agreement is never another's.
+    `institution` must be the one whose it is: an agreement is never another's. A
+    `shadow` begins anew whenever it is given, and ends with None; a limit left out of
+    it is the agreement's own.
 
     Raises:
         NotFound: there is no such agreement.
@@ -126,12 +132,17 @@ async def change_agreement(
     if limits is not None:
         allowed = terms.read_limits(limits, faults, current=allowed)
     stands = now["status"] if status is None else terms.read_status(status, faults)
+    beside = None
+    if shadow is not UNCHANGED and shadow is not None:
+        beside = terms.read_limits(shadow, faults, current=allowed, at="/shadow")
     granted = None
     if grants is not None:
         granted = terms.read_grants(grants, await _purposes(connection), faults)
     _refuse(faults)
     span = (to_datetime(begins), to_datetime(ends))
     await connection.execute(_SQL["update_agreement"], number, *span, stands, *allowed)
+    if shadow is not UNCHANGED:
+        await connection.execute(_SQL["set_shadow"], number, *(beside or _NO_LIMITS))
     if granted is not None:
         await connection.execute(_SQL["delete_grants"], number)
         await _insert_grants(connection, number, granted)

@@ -22,7 +22,7 @@ from gateway.partners.agreement import (
 from gateway.partners.terms import Network, require_id, require_key_id
 from gateway.postgres import Connection, queries
 from gateway.problems import NotFound
-from gateway.vocabulary import Limits
+from gateway.vocabulary import Limits, Shadow
 
 _SQL: Final = queries("gateway.partners")
 
@@ -186,7 +186,15 @@ def read_agreement(row: asyncpg.Record) -> Agreement:
         status=row["status"],
         limits=Limits(row["rate"], row["burst"], row["day"], row["month"]),
         grants={grant.purpose: grant for grant in (Grant(*each) for each in columns)},
+        shadow=_read_shadow(row),
     )
+
+
+def _read_shadow(row: asyncpg.Record) -> Shadow | None:
+    if row["shadow_since"] is None:
+        return None
+    limits = Limits(*(row[f"shadow_{name}"] for name in Limits._fields))
+    return Shadow(limits, from_datetime(row["shadow_since"]))
 
 
 def _found(rows: list[asyncpg.Record], only: object) -> list[asyncpg.Record]:

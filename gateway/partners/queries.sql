@@ -29,6 +29,7 @@ LIMIT $4;
 -- agreements_changed, or the primary key; grants by theirs.
 SELECT
     agreements.id, institution, from_at, to_at, status, rate, burst, day, month,
+    shadow_rate, shadow_burst, shadow_day, shadow_month, shadow_since,
     purposes, purpose_numbers, operations, fields, name_similarities
 FROM agreements
 CROSS JOIN LATERAL (
@@ -120,6 +121,14 @@ RETURNING id;
 -- An agreement's whole new terms, save its grants. Primary key.
 UPDATE agreements
 SET from_at = $2, to_at = $3, status = $4, rate = $5, burst = $6, day = $7, month = $8
+WHERE id = $1;
+
+-- name: set_shadow
+-- Puts limits in shadow, from now on, or takes them out of it: then all are null. Primary key.
+UPDATE agreements
+SET
+    shadow_rate = $2, shadow_burst = $3, shadow_day = $4, shadow_month = $5,
+    shadow_since = CASE WHEN $2::integer IS NOT NULL THEN clock_timestamp() END
 WHERE id = $1;
 
 -- name: delete_grants

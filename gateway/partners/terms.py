@@ -87,24 +87,28 @@ def read_span(from_at: int, to_at: int, faults: list[Fault]) -> None:
 
 
 def read_limits(
-    value: object, faults: list[Fault], *, current: Limits | None = None
+    value: object,
+    faults: list[Fault],
+    *,
+    current: Limits | None = None,
+    at: str = "/limits",
 ) -> Limits:
     """Read `{"rate", "burst", "day", "month"}`: whole numbers from 1 to `MOST`.
 
     A limit left out stays what it is in `current`; without that it is a fault.
     """
     if not isinstance(value, Mapping):
-        faults.append(Fault("/limits", f"must have {', '.join(Limits._fields)}"))
+        faults.append(Fault(at, f"must have {', '.join(Limits._fields)}"))
         return MOST
     if not value.keys() <= set(Limits._fields):
-        faults.append(Fault("/limits", f"has only {', '.join(Limits._fields)}"))
+        faults.append(Fault(at, f"has only {', '.join(Limits._fields)}"))
     before = current._asdict() if current is not None else {}
     limits = {name: value.get(name, before.get(name)) for name in Limits._fields}
     for name, most in MOST._asdict().items():
         # A bool is an int to Python, and true is no limit.
         if type(limits[name]) is not int or not 1 <= limits[name] <= most:
             detail = f"must be a whole number from 1 to {most}"
-            faults.append(Fault(f"/limits/{name}", detail))
+            faults.append(Fault(f"{at}/{name}", detail))
     return Limits(**limits)
 
 

@@ -3,7 +3,8 @@
 -- gateway/quota/limit.py is its model: what is decided and why is said there.
 --
 -- KEYS[1]          the generation
--- KEYS, per ask    admit: {i:N} {i:N}:refused:K   give back: {i:N}
+-- KEYS, per ask    admit: {i:N} {i:N}:refused:K   give back: {i:N} or {i:N}:shadow
+--                  admit shadowed: {i:N} {i:N}:refused:K {i:N}:shadow
 --                  refuse: {i:N}:refused:K
 -- ARGV[1]          the process of this server and the epoch, as the worker knows them
 -- ARGV[2]          one MessagePack array of integers (a fifth of the client's work that
@@ -11,18 +12,23 @@
 --                  admit: 0 rate burst day month rate_cost quota_cost
 --                  give back: 1 returned_us quota_cost day_ends month_ends generation
 --                  refuse: 2
+--                  admit shadowed: 3, as admit, then the shadow's rate burst day month
+--                  and '#' with the instant since which it is one
 -- Reply            the instant of the flush and the generation, '' where the one that is
 --                  kept is another server's or epoch's; then nothing was done. Per ask
 --                  admit: bits of the policies violated, then the five of the state
 --                  give back: the five of the state      refuse: the minute's count
+--                  admit shadowed: as admit, and the same of the shadow
 --                  -1 first where the state is not of this generation: nothing was done
 --
 -- {i:N} is a hash of the state; {i:N}:refused:K a hash of collected and ends. The first
 -- line has the server refuse the whole flush, not half of it, where it cannot write.
 -- A state counts only under the generation in which it was loaded (load.lua): one that
--- an older server, a copy or an epoch gone by left behind does not.
+-- an older server, a copy or an epoch gone by left behind does not. That of a shadow
+-- counts under the generation and since when it is one: any other begins as what the real
+-- limits have used by then, as if they had been changed to it.
 
-local ADMIT, GIVE_BACK = 0, 1
+local ADMIT, GIVE_BACK, REFUSE = 0, 1, 2
 local UNKNOWN = -1
 local RATE, DAILY, MONTHLY, REFUSED = 1, 2, 4, 8
 local SECOND, MINUTE, DAY = 1000000, 60000000, 86400000000
@@ -82,10 +88,10 @@ local function month_end()
   return (days_to(year, month) - UNIX_EPOCH) * DAY - JAKARTA_OFFSET
 end
 
-local function turned(key)
+local function turned(key, of)
   local kept = redis.call('HMGET', key,
     'tat', 'day_used', 'day_ends', 'month_used', 'month_ends', 'generation')
-  if kept[6] ~= generation then
+  if kept[6] ~= of then
     return nil
   end
   local state = {
@@ -134,17 +140,10 @@ local function refusals_of(key)
   return tonumber(kept[2] or 0) == minute_end() and tonumber(kept[1]) or 0
 end
 
-local function admit()
-  local key, refused_key = next_key(), next_key()
-  local interval = ceil(SECOND / next_number())
-  local capacity = next_number() * interval
-  local day, month = next_number(), next_number()
-  local rate_cost, quota_cost = next_number(), next_number()
-  local state, violated = turned(key), 0
-  if not state then
-    reply[#reply + 1] = UNKNOWN
-    return answer(nil)
-  end
+-- Decides over a state that is there, and spends from it or does not.
+local function decide(key, state, rate, burst, day, month, rate_cost, quota_cost, refused)
+  local interval, violated = ceil(SECOND / rate), 0
+  local capacity = burst * interval
   if state.tat > now + capacity then
     state.tat, state.changed = now + capacity, true
   end
@@ -153,7 +152,7 @@ local function admit()
   if tat - now > capacity then violated = violated + RATE end
   if quota_cost > 0 and day_used > day then violated = violated + DAILY end
   if quota_cost > 0 and month_used > month then violated = violated + MONTHLY end
-  if refusals_of(refused_key) > REFUSALS_A_MINUTE then violated = violated + REFUSED end
+  if refused then violated = violated + REFUSED end
   if violated == 0 and rate_cost + quota_cost > 0 then
     state.tat, state.day_used, state.month_used, state.changed = tat, day_used, month_used, true
   end
@@ -162,11 +161,50 @@ local function admit()
   answer(state)
 end
 
+local function begun(key, of, state)
+  redis.call('HSET', key, 'generation', of)
+  return {
+    tat = state.tat, day_used = state.day_used, day_ends = state.day_ends,
+    month_used = state.month_used, month_ends = state.month_ends,
+    changed = true, begins = true,
+  }
+end
+
+local function admit(shadowed)
+  local key, refused_key = next_key(), next_key()
+  local rate, burst, day, month = next_number(), next_number(), next_number(), next_number()
+  local rate_cost, quota_cost = next_number(), next_number()
+  local state = turned(key, generation)
+  local refused = refusals_of(refused_key) > REFUSALS_A_MINUTE
+  local shadow, shadow_key, of
+  if shadowed then
+    shadow_key = next_key()
+    shadow = { next_number(), next_number(), next_number(), next_number() }
+    of = generation .. next_number()
+  end
+  if not state then
+    for _ = 1, shadowed and 2 or 1 do
+      reply[#reply + 1] = UNKNOWN
+      answer(nil)
+    end
+    return
+  end
+  -- Before the real one spends: what it begins with has nothing of this ask.
+  local beside = shadowed and (turned(shadow_key, of) or begun(shadow_key, of, state))
+  decide(key, state, rate, burst, day, month, rate_cost, quota_cost, refused)
+  if beside then
+    decide(shadow_key, beside, shadow[1], shadow[2], shadow[3], shadow[4],
+      rate_cost, quota_cost, refused)
+  end
+end
+
 local function give_back()
   local key, returned, quota_cost = next_key(), next_number(), next_number()
   local day_ends, month_ends = next_number(), next_number()
   -- Units spent in another generation are not in this one's count.
-  local state = next_number() == generation and turned(key)
+  local of = next_number()
+  local here = of == generation or string.sub(of, 1, #generation + 1) == generation .. '#'
+  local state = here and turned(key, of)
   if not state then
     return answer(nil)
   end
@@ -192,12 +230,12 @@ end
 
 while numbers_read < #numbers do
   local operation = next_number()
-  if operation == ADMIT then
-    admit()
-  elseif operation == GIVE_BACK then
+  if operation == GIVE_BACK then
     give_back()
-  else
+  elseif operation == REFUSE then
     refuse()
+  else
+    admit(operation ~= ADMIT)
   end
 end
 return reply

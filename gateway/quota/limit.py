@@ -20,6 +20,8 @@ REFUSALS_A_MINUTE: Final = 120
 THRESHOLDS: Final = (80, 95, 100)
 POLICIES: Final = ("rate", "day", "month", "refusals")
 RATE, DAILY, MONTHLY, REFUSED = (1 << place for place in range(len(POLICIES)))
+# What limits in shadow may refuse by.
+SHADOWED: Final = POLICIES[:3]
 # What a script answers as a sum of those bits, as words.
 VIOLATIONS: Final = tuple(
     tuple(policy for place, policy in enumerate(POLICIES) if bits >> place & 1)
@@ -81,7 +83,8 @@ class Decision(NamedTuple):
 
     Everything said about limits derives from it. The costs are what it was asked for,
     kept so that they can be given back. `generation` names the counters that it was made
-    on: what was spent from others is not in these.
+    on: what was spent from others is not in these. `shadow` is what limits in shadow
+    would have decided of the same ask; nothing that an institution is told has it.
     """
 
     at: int
@@ -91,6 +94,7 @@ class Decision(NamedTuple):
     rate_cost: int
     quota_cost: int
     generation: str = ""
+    shadow: "Decision | None" = None
 
     @property
     def admitted(self) -> bool:

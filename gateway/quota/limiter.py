@@ -20,14 +20,14 @@ from gateway.problems import AuditUnavailable, ReducedCapacity
 from gateway.quota import notices
 from gateway.quota.counters import Counters
 from gateway.quota.epochs import Elsewhere, Epochs
-from gateway.quota.limit import REFUSALS_A_MINUTE, Decision, day_end
+from gateway.quota.limit import REFUSALS_A_MINUTE, SHADOWED, Decision, day_end
 from gateway.quota.rebuild import Ledger, Missing, Rebuild
 from gateway.quota.reserve import Reserve
 from gateway.quota.script import Admit, Answer, Ask, GiveBack, Refuse, Unknown
 from gateway.quota.servers import servers_of
 from gateway.quota.tally import Tally
 from gateway.redis import Client
-from gateway.vocabulary import Limits
+from gateway.vocabulary import Limits, Shadow
 
 # An ask may find its counters missing, and limits counted elsewhere, and both again.
 TRIES: Final = 5
@@ -87,29 +87,45 @@ class Limiter:
         *,
         rate_cost: int = 1,
         quota_cost: int = 1,
+        shadow: Shadow | None = None,
     ) -> Decision:
         """Spends from the rate, the day and the month, or from none of them.
+
+        A `shadow` is asked the same and decides nothing.
 
         Raises:
             ReducedCapacity: nobody decides: within 250 ms where Redis is lost.
         """
-        ask = Admit(institution, key, limits, rate_cost, quota_cost)
+        ask = Admit(institution, key, limits, rate_cost, quota_cost, shadow)
         decision = await self._decide(ask)
         if decision.violated:
             self.tally.add(institution, decision.state.day_ends, decision.violated)
+        if decision.shadow is not None and shadow is not None:
+            self._tell_shadow(institution, decision.shadow, shadow.since)
         notices.tell(institution, decision)
         return decision
 
-    async def peek(self, institution: int, limits: Limits) -> Decision:
-        """Where it stands; nothing is spent.
+    def _tell_shadow(self, institution: int, decision: Decision, since: int) -> None:
+        """A key blocked for its refusals is refused by the limits as they are, too."""
+        violated = tuple(one for one in decision.violated if one in SHADOWED)
+        if violated:
+            self.tally.add_shadow(institution, decision.state.day_ends, violated, since)
+            notices.tell_shadow(violated)
+
+    async def peek(
+        self, institution: int, limits: Limits, shadow: Shadow | None = None
+    ) -> Decision:
+        """Where it stands, and its shadow; nothing is spent.
 
         Raises:
             ReducedCapacity: nobody tells.
         """
-        return await self._decide(Admit(institution, 0, limits, 0, 0))
+        return await self._decide(Admit(institution, 0, limits, 0, 0, shadow))
 
     async def give_back(self, institution: int, decision: Decision) -> Decision | None:
         """Returns what an admitted call spent, once, and tells the new standing.
+
+        What its shadow spent is returned with it.
 
         None if nobody took it: the units stay spent until their window turns, or are
         not in the counters that are there by now, which were made from the log. Safe to

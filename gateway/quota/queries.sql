@@ -47,6 +47,25 @@ FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[
     AS k (institution, tat, day_used, day_ends, month_used, month_ends)
 WHERE c.institution = k.institution;
 
+-- name: shadows_of
+-- The counters of the shadows of the institutions in $1 under the epoch $2, whose own
+-- counters are held. By the primary key.
+SELECT institution, since, tat, day_used, day_ends, month_used, month_ends
+FROM quota_shadows
+WHERE institution = ANY($1::integer[]) AND epoch = $2;
+
+-- name: keep_shadows
+-- What these admissions left of shadows, for the epoch $8. By the primary key.
+INSERT INTO quota_shadows AS c (institution, since, tat, day_used, day_ends, month_used, month_ends, epoch)
+SELECT k.*, $8
+FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+    AS k (institution, since, tat, day_used, day_ends, month_used, month_ends)
+ORDER BY k.institution
+ON CONFLICT (institution) DO UPDATE
+SET
+    epoch = excluded.epoch, since = excluded.since, tat = excluded.tat, day_used = excluded.day_used,
+    day_ends = excluded.day_ends, month_used = excluded.month_used, month_ends = excluded.month_ends;
+
 -- name: load_counters
 -- Counters made from the log, for the epoch $7, where there are none of it yet.
 INSERT INTO quota_counters AS c (institution, tat, day_used, day_ends, month_used, month_ends, epoch)

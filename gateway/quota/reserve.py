@@ -7,7 +7,8 @@ that a crash of the server lost is counted from the log again.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -17,12 +18,28 @@ from gateway.gathering import Gatherer
 from gateway.postgres import Connection, Link
 from gateway.quota import limit
 from gateway.quota.epochs import SQL, Elsewhere, Epochs, under
-from gateway.quota.limit import State
-from gateway.quota.script import Admit, Answer, Ask, GiveBack, Unknown
+from gateway.quota.limit import Decision, State
+from gateway.quota.script import (
+    Admit,
+    Answer,
+    Ask,
+    GiveBack,
+    Unknown,
+    of_shadow,
+    returnable_shadow,
+)
+from gateway.vocabulary import Limits
 
 MOST: Final = 512
 CAPACITY: Final = 20_000
 PATIENCE: Final = 0.9
+
+
+class _Shadowed(NamedTuple):
+    """The counters of a shadow, and since when it is one."""
+
+    since: int
+    state: State
 
 
 def generation_of(epoch: int) -> str:
@@ -70,40 +87,97 @@ class Reserve:
                 return await _decide(connection, asks, epoch.number, now)
 
 
+@dataclass(slots=True)
+class _Kept:
+    """Counters by institution, while a flush decides on them."""
+
+    states: dict[int, State]
+    shadows: dict[int, _Shadowed]
+
+
 async def _decide(
     connection: Connection, asks: list[Ask], epoch: int, now: int
 ) -> list[Answer]:
     asked = sorted({ask.institution for ask in asks})
     before = states(await connection.fetch(SQL["counters_of"], asked, epoch))
-    after = dict(before)
-    answers = [_answer(ask, after, epoch, now) for ask in asks]
-    changed = {one: state for one, state in after.items() if state != before[one]}
+    shadowed = sorted({ask.institution for ask in asks if _has_shadow(ask)})
+    beside: dict[int, _Shadowed] = {}
+    if shadowed:
+        beside = _shadows(await connection.fetch(SQL["shadows_of"], shadowed, epoch))
+    kept, generation = _Kept(dict(before), dict(beside)), generation_of(epoch)
+    answers = [_answer(ask, kept, generation, now) for ask in asks]
+    changed = {one: s for one, s in kept.states.items() if s != before[one]}
     if changed:
         await connection.execute(SQL["keep_counters"], *columns(changed))
+    moved = [(one, *s) for one, s in kept.shadows.items() if s != beside.get(one)]
+    if moved:
+        rows = [(one, since, *state) for one, since, state in moved]
+        lists = list(zip(*rows, strict=True))
+        await connection.execute(SQL["keep_shadows"], *lists, epoch)
     return answers
 
 
-def _answer(ask: Ask, kept: dict[int, State], epoch: int, now: int) -> Answer:
-    generation, state = generation_of(epoch), kept.get(ask.institution)
+def _has_shadow(ask: Ask) -> bool:
+    if isinstance(ask, Admit):
+        return ask.shadow is not None
+    return isinstance(ask, GiveBack) and returnable_shadow(ask.decision) is not None
+
+
+def _answer(ask: Ask, kept: _Kept, generation: str, now: int) -> Answer:
+    state = kept.states.get(ask.institution)
     if isinstance(ask, Admit):
         if state is None:
             return Unknown(generation)
-        decision = limit.admit(
-            state,
-            ask.limits,
-            now,
-            rate_cost=ask.rate_cost,
-            quota_cost=ask.quota_cost,
-        )
+        # Before the real one spends: what it begins with has nothing of this ask.
+        shadowed = _admit_shadow(ask, state, kept, generation, now)
+        decision = _admit(ask, ask.limits, state, now)._replace(shadow=shadowed)
     elif isinstance(ask, GiveBack):
         if state is None or ask.decision.generation != generation:
             return None
         decision = limit.give_back(state, ask.decision, now)
+        _give_back_shadow(ask, kept, generation, now)
     else:
         # Refusals are not counted here: each is entered singly.
         return 0
-    kept[ask.institution] = decision.state
+    kept.states[ask.institution] = decision.state
     return decision._replace(generation=generation)
+
+
+def _admit(ask: Admit, limits: Limits, state: State, now: int) -> Decision:
+    return limit.admit(
+        state, limits, now, rate_cost=ask.rate_cost, quota_cost=ask.quota_cost
+    )
+
+
+def _admit_shadow(
+    ask: Admit, begins: State, kept: _Kept, generation: str, now: int
+) -> Decision | None:
+    if (shadow := ask.shadow) is None:
+        return None
+    found = kept.shadows.get(ask.institution)
+    known = found is not None and found.since == shadow.since
+    state = found.state if found is not None and known else begins
+    decision = _admit(ask, shadow.limits, state, now)
+    kept.shadows[ask.institution] = _Shadowed(shadow.since, decision.state)
+    return decision._replace(generation=of_shadow(generation, shadow.since))
+
+
+def _give_back_shadow(ask: GiveBack, kept: _Kept, generation: str, now: int) -> None:
+    given, found = returnable_shadow(ask.decision), kept.shadows.get(ask.institution)
+    if given is None or found is None:
+        return
+    if given.generation == of_shadow(generation, found.since):
+        state = limit.give_back(found.state, given, now).state
+        kept.shadows[ask.institution] = found._replace(state=state)
+
+
+def _shadows(rows: Iterable[asyncpg.Record]) -> dict[int, _Shadowed]:
+    found = list(rows)
+    kept = states(found)
+    return {
+        row["institution"]: _Shadowed(row["since"], kept[row["institution"]])
+        for row in found
+    }
 
 
 def states(rows: Iterable[asyncpg.Record]) -> dict[int, State]:

@@ -6,27 +6,29 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gateway.quota.limit import VIOLATIONS, Decision, State
-from gateway.vocabulary import Limits
+from gateway.vocabulary import Limits, Shadow
 
 GENERATION_KEY: Final = "gateway:generation"
-ADMIT, GIVE_BACK, REFUSE = range(3)
+ADMIT, GIVE_BACK, REFUSE, ADMIT_SHADOWED = range(4)
 _UNKNOWN: Final = -1
-# How many integers the script answers to each.
-_ANSWERS: Final = {ADMIT: 6, GIVE_BACK: 5, REFUSE: 1}
+# How many integers the script answers: of a decision, and of a state.
+_DECISION: Final = 6
+_STATE: Final = 5
 
 
 class Admit(NamedTuple):
-    """Spend these units, or none."""
+    """Spend these units, or none; from the counters of a shadow too, if there is one."""
 
     institution: int
     key: int
     limits: Limits
     rate_cost: int
     quota_cost: int
+    shadow: Shadow | None = None
 
 
 class GiveBack(NamedTuple):
-    """Return what an admitted decision spent."""
+    """Return what an admitted decision spent, and its shadow."""
 
     institution: int
     decision: Decision
@@ -59,6 +61,15 @@ def refused_key(institution: int, key: int) -> str:
     return f"{{i:{institution}}}:refused:{key}"
 
 
+def shadow_key(institution: int) -> str:
+    return f"{{i:{institution}}}:shadow"
+
+
+def of_shadow(generation: str, since: int) -> str:
+    """What the counters of a shadow count under: another shadow begins anew."""
+    return f"{generation}#{since}"
+
+
 def encode(
     asks: Sequence[Ask], generation_key: str, tag: str
 ) -> list[str | int | bytes]:
@@ -66,17 +77,35 @@ def encode(
     keys, numbers = [generation_key], list[int | str]()
     for ask in asks:
         match ask:
-            case Admit(institution, key, limits, rate_cost, quota_cost):
+            case Admit(institution, key, limits, rate_cost, quota_cost, shadow):
                 keys += (state_key(institution), refused_key(institution, key))
-                numbers += (ADMIT, *limits, rate_cost, quota_cost)
+                kind = ADMIT if shadow is None else ADMIT_SHADOWED
+                numbers += (kind, *limits, rate_cost, quota_cost)
+                if shadow is not None:
+                    keys.append(shadow_key(institution))
+                    # As a text: Lua writes no number of so many digits whole.
+                    numbers += (*shadow.limits, of_shadow("", shadow.since))
             case GiveBack(institution, decision):
                 keys.append(state_key(institution))
-                ends = (decision.state.day_ends, decision.state.month_ends)
-                numbers += (GIVE_BACK, *decision.returnable, *ends, decision.generation)
+                numbers += _given_back(decision)
+                if (shadowed := returnable_shadow(decision)) is not None:
+                    keys.append(shadow_key(institution))
+                    numbers += _given_back(shadowed)
             case Refuse(institution, key):
                 keys.append(refused_key(institution, key))
                 numbers.append(REFUSE)
     return [len(keys), *keys, tag, msgspec.msgpack.encode(numbers)]
+
+
+def _given_back(decision: Decision) -> tuple[int | str, ...]:
+    ends = (decision.state.day_ends, decision.state.month_ends)
+    return (GIVE_BACK, *decision.returnable, *ends, decision.generation)
+
+
+def returnable_shadow(decision: Decision) -> Decision | None:
+    """What the shadow spent, if it did: a shadow may refuse what the limits admit."""
+    shadow = decision.shadow
+    return shadow if shadow is not None and shadow.admitted else None
 
 
 def decode(asks: Sequence[Ask], reply: Sequence[int | bytes]) -> list[Answer]:
@@ -84,25 +113,38 @@ def decode(asks: Sequence[Ask], reply: Sequence[int | bytes]) -> list[Answer]:
     at, generation = int(reply[0]), bytes(reply[1]).decode()
     start, answers = 2, list[Answer]()
     for ask in asks:
-        kind = ADMIT if isinstance(ask, Admit) else REFUSE
-        kind = GIVE_BACK if isinstance(ask, GiveBack) else kind
-        end = start + _ANSWERS[kind]
+        end = start + _answered(ask)
         numbers = [int(number) for number in reply[start:end]]
         answers.append(_answer(ask, at, generation, numbers))
         start = end
     return answers
 
 
+def _answered(ask: Ask) -> int:
+    """How many integers the script answers to it."""
+    if isinstance(ask, Admit):
+        return _DECISION if ask.shadow is None else 2 * _DECISION
+    if isinstance(ask, GiveBack):
+        return _STATE if returnable_shadow(ask.decision) is None else 2 * _STATE
+    return 1
+
+
 def _answer(ask: Ask, at: int, generation: str, numbers: list[int]) -> Answer:
     if isinstance(ask, Refuse):
         return numbers[0]
-    if isinstance(ask, GiveBack):
-        if numbers[0] == _UNKNOWN:
-            return None
-        given_to = ask.decision.limits
-        return Decision(at, given_to, State(*numbers), (), 0, 0, generation)
     if numbers[0] == _UNKNOWN:
-        return Unknown(generation)
-    violated, state = VIOLATIONS[numbers[0]], State(*numbers[1:])
-    costs = (ask.rate_cost, ask.quota_cost)
-    return Decision(at, ask.limits, state, violated, *costs, generation)
+        return None if isinstance(ask, GiveBack) else Unknown(generation)
+    if isinstance(ask, GiveBack):
+        given_to, state = ask.decision.limits, State(*numbers[:_STATE])
+        return Decision(at, given_to, state, (), 0, 0, generation)
+    decision = _decision(ask, at, ask.limits, numbers)._replace(generation=generation)
+    if ask.shadow is None:
+        return decision
+    shadowed = _decision(ask, at, ask.shadow.limits, numbers[_DECISION:])
+    of = of_shadow(generation, ask.shadow.since)
+    return decision._replace(shadow=shadowed._replace(generation=of))
+
+
+def _decision(ask: Admit, at: int, limits: Limits, numbers: list[int]) -> Decision:
+    violated, state = VIOLATIONS[numbers[0]], State(*numbers[1:_DECISION])
+    return Decision(at, limits, state, violated, ask.rate_cost, ask.quota_cost)

@@ -51,6 +51,7 @@ async def test_what_is_made_is_answered_by_its_id_and_can_be_got(admin: Admin) -
             }
         ],
         "limits": PLENTY,
+        "shadow": None,
     }
 
 
@@ -168,6 +169,9 @@ FAULTY: Final[list[tuple[str, str, dict[str, Any], list[str]]]] = [
     ("PATCH", "agreements/1", {"institution": True}, ["/institution"]),
     ("PATCH", "agreements/1", {"to": "2020-01-01T00:00:00Z"}, ["/to"]),
     ("PATCH", "agreements/1", {"status": "ended", "limits": 5}, ["/limits", "/status"]),
+    ("PATCH", "agreements/1", {"shadow": NIK}, ["/shadow"]),
+    ("PATCH", "agreements/1", {"shadow": {"day": 0}}, ["/shadow/day"]),
+    ("PATCH", "agreements/1", {"shadow": {"week": 1}}, ["/shadow"]),
     ("POST", "keys", {}, ["/institution"]),
     (
         "POST",
@@ -198,10 +202,11 @@ async def test_a_member_given_twice_is_refused_at_any_depth(admin: Admin) -> Non
         '{"reason":"of them","name":"A","name":"B"}',
         (
             '{"reason":"of them","limits":{"day":1,"day":2},"grants":[{"purpose":"kyc",'
-            '"purpose":"kyc","operations":["verify"],"fields":["name"]}]}'
+            '"purpose":"kyc","operations":["verify"],"fields":["name"]}],'
+            '"shadow":{"day":1,"day":2}}'
         ),
     )
-    wanted = (["/name"], ["/grants/0/purpose", "/limits/day"])
+    wanted = (["/name"], ["/grants/0/purpose", "/limits/day", "/shadow/day"])
     targets = ("POST", "/admin/institutions"), ("PATCH", "/admin/agreements/1")
     for body, told, (method, target) in zip(text, wanted, targets, strict=True):
         answer = await admin.service.ask(

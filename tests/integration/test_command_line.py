@@ -270,7 +270,8 @@ async def test_what_is_not_there_exits_1_with_a_sentence(
 async def test_an_agreement_reads_back_as_it_was_given(gateway: CommandLine) -> None:
     bank = (await gateway.made("institution", "create", "Bank Contoh"))["id"]
     pact = (await gateway.made("agreement", "create", str(bank), *TERMS))["id"]
-    await gateway.run("agreement", "change", str(pact), "--day", "2000", *WHY)
+    words = ("--day", "2000", "--shadow", "day=500,rate=9")
+    await gateway.run("agreement", "change", str(pact), *words, *WHY)
     assert await gateway.listed("agreement") == [
         {
             "id": pact,
@@ -294,6 +295,7 @@ async def test_an_agreement_reads_back_as_it_was_given(gateway: CommandLine) -> 
                 },
             ],
             "limits": {"rate": 50, "burst": 100, "day": 2000, "month": 20000},
+            "shadow": {"rate": 9, "burst": 100, "day": 500, "month": 20000},
         }
     ]
 

@@ -8,10 +8,12 @@ import pytest
 
 from gateway.clock import SECOND
 from gateway.partners import keeping, listing
+from gateway.partners.agreement import Agreement
 from gateway.partners.keys import Environment, digest, parse
 from gateway.postgres import Connection
 from gateway.problems import InvalidRequest, NotFound
 from gateway.settings import NumberedKeys
+from gateway.vocabulary import Limits
 from tests.conftest import Database
 
 PEPPERS = NumberedKeys({1: b"o" * 32, 2: b"n" * 32})
@@ -113,15 +115,69 @@ async def test_changed_grants_replace_them_all(admin: Connection) -> None:
     assert after.grants["kyc"].fields == ("kk",)
 
 
+async def test_a_shadow_is_whole_begins_anew_when_given_and_stays_until_it_is_dropped(
+    admin: Connection,
+) -> None:
+    institution = await keeping.create_institution(admin, "Bank Contoh")
+    number = await agree(admin, institution)
+
+    async def changed(**terms: Any) -> Agreement:
+        await keeping.change_agreement(admin, number, **terms)
+        (kept,) = await listing.list_agreements(admin)
+        return kept
+
+    first = (await changed(limits={"rate": 40}, shadow={"day": 9})).shadow
+    assert first is not None
+    # What is left out is the agreement's own, as the same change leaves it.
+    assert first.limits == Limits(40, 100, 9, 20_000)
+    kept = await changed(limits={"rate": 60}, status="suspended")
+    assert (kept.shadow, kept.limits.rate) == (first, 60)
+    again = (await changed(shadow={"day": 9, "rate": 40})).shadow
+    assert again is not None
+    assert again.limits == first.limits
+    assert again.since > first.since
+    dropped = await changed(shadow=None)
+    assert (dropped.shadow, dropped.limits) == (None, kept.limits)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "name"),
+    [
+        ("shadow_day = 5", "a_shadow_is_whole"),
+        (
+            (
+                "shadow_rate = 0, shadow_burst = 1, shadow_day = 1, shadow_month = 1,"
+                " shadow_since = now()"
+            ),
+            "a_shadow_is_such_as_limits_are",
+        ),
+    ],
+)
+async def test_no_row_holds_a_part_of_a_shadow_or_one_out_of_bounds(
+    admin: Connection, assignment: str, name: str
+) -> None:
+    institution = await keeping.create_institution(admin, "Bank Contoh")
+    await agree(admin, institution)
+    with pytest.raises(asyncpg.CheckViolationError, match=name):
+        await admin.execute(f"UPDATE agreements SET {assignment}")
+
+
 async def test_a_refused_change_changes_nothing(admin: Connection) -> None:
     institution = await keeping.create_institution(admin, "Bank Contoh")
     number = await agree(admin, institution)
     before = await listing.list_agreements(admin)
     with pytest.raises(InvalidRequest) as refusal:
         await keeping.change_agreement(
-            admin, number, from_at=TO, limits={"week": 1}, status="ended", grants=[]
+            *(admin, number),
+            from_at=TO,
+            limits={"week": 1},
+            status="ended",
+            shadow={"day": "9"},
+            grants=[],
         )
-    assert pointers(refusal) == ["/to", "/limits", "/status", "/grants"]
+    assert pointers(refusal) == [
+        *("/to", "/limits", "/status", "/shadow/day", "/grants")
+    ]
     assert await listing.list_agreements(admin) == before
 
 

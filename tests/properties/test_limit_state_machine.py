@@ -27,6 +27,7 @@ from gateway.quota.limit import (
     UNREFUSED,
     Decision,
     Refusals,
+    State,
 )
 from gateway.quota.putting import ADMIT, LOAD
 from gateway.quota.script import (
@@ -39,10 +40,12 @@ from gateway.quota.script import (
     Unknown,
     decode,
     encode,
+    of_shadow,
     refused_key,
+    shadow_key,
     state_key,
 )
-from gateway.vocabulary import Limits
+from gateway.vocabulary import Limits, Shadow
 
 pytestmark = pytest.mark.integration
 
@@ -110,6 +113,9 @@ class Lua(RuleBasedStateMachine):
         self.states = dict.fromkeys(INSTITUTIONS, IDLE)
         self.refusals: dict[tuple[int, int], Refusals] = {}
         self.charges: list[Charge] = []
+        # What is in shadow, and the counters of the last shadow that was asked.
+        self.shadows: dict[int, Shadow | None] = dict.fromkeys(INSTITUTIONS)
+        self.beside: dict[int, tuple[str, State]] = {}
         self.generation = ""
         self.losses = 0
         # What each window of an institution was charged, by the instant it ends.
@@ -134,6 +140,7 @@ class Lua(RuleBasedStateMachine):
         if loss == "flush":
             self.client.flushdb()
             self.refusals.clear()
+            self.beside.clear()
         earlier = self.generation
         self.begin_generation()
         asked: list[Ask] = [Admit(institution, 7, self.limits[institution], 0, 0)]
@@ -169,6 +176,14 @@ class Lua(RuleBasedStateMachine):
     def limits_change(self, institution: int, changed: Limits) -> None:
         self.limits[institution] = changed
 
+    @rule(institution=institutions, since=st.sampled_from((None, 1, 2)), put=limits)
+    def a_shadow_is_set_or_dropped(
+        self, institution: int, since: int | None, put: Limits
+    ) -> None:
+        # Such as instants are: Lua writes no number of so many digits.
+        begun = None if since is None else Shadow(put, 1_764_060_000_000_000 + since)
+        self.shadows[institution] = begun
+
     @rule(data=st.data(), size=st.integers(1, 6))
     def a_flush_is_decided(self, data: st.DataObject, size: int) -> None:
         flush: list[Ask] = []
@@ -202,12 +217,34 @@ class Lua(RuleBasedStateMachine):
             quota_cost=quota_cost,
             refusals=self.refusals.get((institution, key), UNREFUSED),
         )
-        decision = decision._replace(generation=self.generation)
+        shadow = self.shadows[institution]
+        asked = Admit(institution, key, allowed, rate_cost, quota_cost, shadow)
+        decision = decision._replace(
+            generation=self.generation, shadow=self.admit_shadow(asked)
+        )
         self.states[institution] = decision.state
         if decision.admitted:
             self.charges.append(Charge(institution, decision))
             self.charge(institution, decision, quota_cost)
-        return Admit(institution, key, allowed, rate_cost, quota_cost), decision
+        return asked, decision
+
+    def admit_shadow(self, asked: Admit) -> Decision | None:
+        """A plain limiter of its own, which began as the real one stood."""
+        if asked.shadow is None:
+            return None
+        of = of_shadow(self.generation, asked.shadow.since)
+        began, state = self.beside.get(asked.institution, ("", IDLE))
+        refused = self.refusals.get((asked.institution, asked.key), UNREFUSED)
+        decision = limit.admit(
+            state if began == of else self.states[asked.institution],
+            asked.shadow.limits,
+            self.now,
+            rate_cost=asked.rate_cost,
+            quota_cost=asked.quota_cost,
+            refusals=refused,
+        )
+        self.beside[asked.institution] = of, decision.state
+        return decision._replace(generation=of)
 
     def give_back(self, data: st.DataObject) -> tuple[Ask, Answer]:
         place = data.draw(st.integers(0, len(self.charges) - 1))
@@ -218,7 +255,14 @@ class Lua(RuleBasedStateMachine):
         answer = limit.give_back(self.states[institution], given, self.now)
         self.states[institution] = answer.state
         self.charge(institution, given, -given.quota_cost)
+        self.give_back_shadow(institution, given.shadow)
         return GiveBack(institution, given), answer._replace(generation=self.generation)
+
+    def give_back_shadow(self, institution: int, given: Decision | None) -> None:
+        of, state = self.beside.get(institution, ("", IDLE))
+        if given is not None and given.admitted and given.generation == of:
+            state = limit.give_back(state, given, self.now).state
+            self.beside[institution] = of, state
 
     def charge(self, institution: int, decision: Decision, units: int) -> None:
         self.days[institution, decision.state.day_ends] += units
@@ -240,6 +284,16 @@ class Lua(RuleBasedStateMachine):
             assert {name.decode(): int(number) for name, number in kept.items()} == (
                 {} if state == IDLE else state._asdict()
             )
+
+    @invariant()
+    def what_is_kept_of_a_shadow_is_its_state(self) -> None:
+        for institution, (of, state) in self.beside.items():
+            kept: dict[Any, Any] = self.client.hgetall(shadow_key(institution))
+            assert kept.pop(b"generation").decode() == of
+            told = {name.decode(): int(number) for name, number in kept.items()}
+            assert told == state._asdict()
+            expires = self.client.pexpiretime(shadow_key(institution)) * 1_000
+            assert expires > max(state.tat, state.month_ends)
 
     @invariant()
     def every_window_holds_exactly_what_was_kept_of_its_charges(self) -> None:

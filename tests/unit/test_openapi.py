@@ -268,7 +268,9 @@ def test_its_bounds_are_those_of_the_admins_routes() -> None:
     lengths = (reason["minLength"], reason["maxLength"])
     assert lengths == (changes.SHORTEST_REASON, changes.LONGEST_REASON)
     limits = schemas["Limits"]["properties"]
-    assert schemas["AgreementChange"]["properties"]["limits"]["properties"] == limits
+    changed = schemas["AgreementChange"]["properties"]
+    assert changed["limits"]["properties"] == limits
+    assert changed["shadow"]["properties"] == limits
     most = {name: limit["maximum"] for name, limit in limits.items()}
     assert most == terms.MOST._asdict()
     similarity = schemas["Grant"]["properties"]["name_similarity"]
