@@ -268,9 +268,8 @@ def test_its_bounds_are_those_of_the_admins_routes() -> None:
     lengths = (reason["minLength"], reason["maxLength"])
     assert lengths == (changes.SHORTEST_REASON, changes.LONGEST_REASON)
     limits = schemas["Limits"]["properties"]
-    changed = schemas["AgreementChange"]["properties"]
-    assert changed["limits"]["properties"] == limits
-    assert changed["shadow"]["properties"] == limits
+    for name in ("limits", "shadow"):
+        assert schemas["AgreementChange"]["properties"][name]["properties"] == limits
     most = {name: limit["maximum"] for name, limit in limits.items()}
     assert most == terms.MOST._asdict()
     similarity = schemas["Grant"]["properties"]["name_similarity"]
