@@ -262,7 +262,8 @@ async def check_it_was_asked(service: Service, people: list[Resident]) -> None:
         entered = await entries(
             service.auditor_dsn, "e.subject_head = $1", subject.head
         )
-        assert {entry["operation"] for entry in entered} == {
+        # Other tests may have asked about the same people.
+        assert {entry["operation"] for entry in entered} >= {
             "verify",
             "fetch",
             "audit.subject-search",
