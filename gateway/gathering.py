@@ -167,9 +167,10 @@ class Gatherer(Generic[Ask, Answer]):
         loop = asyncio.get_running_loop()
         deadline, outcomes = loop.time() + self._patience, []
         for place, item in enumerate(items):
-            outcome = Outcome[Answer | Failed](loop=loop)
+            # Plain classes: to subscript one takes longer than to make one of it.
+            outcome: Outcome[Answer | Failed] = Outcome(loop=loop)
             leads = 0 if place else len(items)
-            self._queue.append(_Waiting[Ask, Answer](item, deadline, outcome, leads))
+            self._queue.append(_Waiting(item, deadline, outcome, leads))
             outcomes.append(outcome)
         if items and self._flying < self._flights:
             self._take_off()

@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
+import hiredis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection, SSLConnection, parse_url
@@ -16,7 +17,7 @@ from redis.exceptions import ResponseError
 from gateway.settings import cluster_seeds
 
 Client = Redis | RedisCluster
-Command = Sequence[str | int | bytes]
+Command = tuple[str | int | bytes, ...]
 
 ANSWER_SECONDS: Final = 0.2
 CONNECT_SECONDS: Final = 0.1
@@ -25,6 +26,8 @@ _DEADLINES: Final[dict[str, Any]] = {
     "socket_connect_timeout": CONNECT_SECONDS,
     "health_check_interval": 0,
 }
+# In C: redis-py's own takes a tenth of what a flush costs its worker.
+_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub says a tuple of one
 _RUN_ID: Final = re.compile(rb"^run_id:([0-9a-f]{40})", re.MULTILINE)
 
 
@@ -101,7 +104,7 @@ class Wire:
         connection = self._connection
         answers: list[Any] = []
         try:
-            await connection.send_packed_command(connection.pack_commands(commands))
+            await connection.send_packed_command(b"".join(map(_pack, commands)))
             for _ in commands:
                 try:
                     answers.append(await connection.read_response())
