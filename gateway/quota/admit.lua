@@ -88,24 +88,35 @@ local function month_end()
   return (days_to(year, month) - UNIX_EPOCH) * DAY - JAKARTA_OFFSET
 end
 
+-- What this flush has read or changed, by key: read once, and written once at its end.
+local states, refusals = {}, {}
+
+local function read(key)
+  if states[key] == nil then
+    local kept = redis.call('HMGET', key,
+      'tat', 'day_used', 'day_ends', 'month_used', 'month_ends', 'generation')
+    states[key] = kept[6] and {
+      tat = tonumber(kept[1] or 0),
+      day_used = tonumber(kept[2] or 0), day_ends = tonumber(kept[3] or 0),
+      month_used = tonumber(kept[4] or 0), month_ends = tonumber(kept[5] or 0),
+      generation = kept[6],
+    }
+  end
+  return states[key]
+end
+
 local function turned(key, of)
-  local kept = redis.call('HMGET', key,
-    'tat', 'day_used', 'day_ends', 'month_used', 'month_ends', 'generation')
-  if kept[6] ~= of then
+  local state = read(key)
+  if not state or state.generation ~= of then
     return nil
   end
-  local state = {
-    tat = tonumber(kept[1] or 0),
-    day_used = tonumber(kept[2] or 0), day_ends = tonumber(kept[3] or 0),
-    month_used = tonumber(kept[4] or 0), month_ends = tonumber(kept[5] or 0),
-    changed = false, begins = false,
-  }
   if now >= state.day_ends then
-    state.day_used, state.day_ends, state.changed = 0, day_end(), true
+    state.day_used, state.day_ends = 0, day_end()
+    state.changed, state.turned = true, true
   end
   if now >= state.month_ends then
     state.month_used, state.month_ends = 0, month_end()
-    state.changed, state.begins = true, true
+    state.changed, state.turned, state.begins = true, true, true
   end
   return state
 end
@@ -113,12 +124,12 @@ end
 -- The first write of a month sets the expiry, the others keep it: half the replication.
 -- A burst that takes weeks to come back outlives the month and moves it on.
 local function keep(key, state)
-  if not state.changed then
-    return
-  end
   redis.call('HSET', key, 'tat', state.tat,
-    'day_used', state.day_used, 'day_ends', state.day_ends,
-    'month_used', state.month_used, 'month_ends', state.month_ends)
+    'day_used', state.day_used, 'month_used', state.month_used)
+  if state.turned then
+    redis.call('HSET', key, 'generation', state.generation,
+      'day_ends', state.day_ends, 'month_ends', state.month_ends)
+  end
   if state.begins or state.tat > state.month_ends then
     local matters_until = max(state.tat, state.month_ends)
     redis.call('PEXPIREAT', key, ceil((matters_until + GRACE) / 1000))
@@ -136,12 +147,15 @@ local function answer(state)
 end
 
 local function refusals_of(key)
-  local kept = redis.call('HMGET', key, 'collected', 'ends')
-  return tonumber(kept[2] or 0) == minute_end() and tonumber(kept[1]) or 0
+  if refusals[key] == nil then
+    local kept = redis.call('HMGET', key, 'collected', 'ends')
+    refusals[key] = tonumber(kept[2] or 0) == minute_end() and tonumber(kept[1]) or 0
+  end
+  return refusals[key]
 end
 
 -- Decides over a state that is there, and spends from it or does not.
-local function decide(key, state, rate, burst, day, month, rate_cost, quota_cost, refused)
+local function decide(state, rate, burst, day, month, rate_cost, quota_cost, refused)
   local interval, violated = ceil(SECOND / rate), 0
   local capacity = burst * interval
   if state.tat > now + capacity then
@@ -156,18 +170,17 @@ local function decide(key, state, rate, burst, day, month, rate_cost, quota_cost
   if violated == 0 and rate_cost + quota_cost > 0 then
     state.tat, state.day_used, state.month_used, state.changed = tat, day_used, month_used, true
   end
-  keep(key, state)
   reply[#reply + 1] = violated
   answer(state)
 end
 
 local function begun(key, of, state)
-  redis.call('HSET', key, 'generation', of)
-  return {
+  states[key] = {
     tat = state.tat, day_used = state.day_used, day_ends = state.day_ends,
-    month_used = state.month_used, month_ends = state.month_ends,
-    changed = true, begins = true,
+    month_used = state.month_used, month_ends = state.month_ends, generation = of,
+    changed = true, turned = true, begins = true,
   }
+  return states[key]
 end
 
 local function admit(shadowed)
@@ -191,9 +204,9 @@ local function admit(shadowed)
   end
   -- Before the real one spends: what it begins with has nothing of this ask.
   local beside = shadowed and (turned(shadow_key, of) or begun(shadow_key, of, state))
-  decide(key, state, rate, burst, day, month, rate_cost, quota_cost, refused)
+  decide(state, rate, burst, day, month, rate_cost, quota_cost, refused)
   if beside then
-    decide(shadow_key, beside, shadow[1], shadow[2], shadow[3], shadow[4],
+    decide(beside, shadow[1], shadow[2], shadow[3], shadow[4],
       rate_cost, quota_cost, refused)
   end
 end
@@ -216,13 +229,13 @@ local function give_back()
     state.month_used = max(0, state.month_used - quota_cost)
   end
   state.changed = true
-  keep(key, state)
   answer(state)
 end
 
 local function refuse()
   local key, ends = next_key(), minute_end()
   local count = refusals_of(key) + 1
+  refusals[key] = count
   redis.call('HSET', key, 'collected', count, 'ends', ends)
   redis.call('PEXPIREAT', key, ceil(ends / 1000))
   reply[#reply + 1] = count
@@ -236,6 +249,11 @@ while numbers_read < #numbers do
     refuse()
   else
     admit(operation ~= ADMIT)
+  end
+end
+for key, state in pairs(states) do
+  if state and state.changed then
+    keep(key, state)
   end
 end
 return reply
