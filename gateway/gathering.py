@@ -7,9 +7,9 @@ queue is bounded: when it is full the caller is told, and memory is not spent.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from typing_extensions import override
@@ -35,8 +35,7 @@ class Unanswered(Exception):
         self.sent = sent
 
 
-@asynccontextmanager
-async def patience_until(deadline: float) -> AsyncIterator[None]:
+class PatienceUntil:
     """A timeout that what this loop itself stood still does not count for.
 
     Where it comes late, an answer may have come as well meanwhile, and nobody has had the
@@ -45,18 +44,29 @@ async def patience_until(deadline: float) -> AsyncIterator[None]:
     Raises:
         TimeoutError: at the deadline of the loop's clock, or that moment later.
     """
-    loop = asyncio.get_running_loop()
 
-    def expire(limit: asyncio.Timeout) -> None:
-        late = loop.time() - deadline > STOOD_STILL
-        limit.reschedule(loop.time() + (MOMENT if late else 0.0))
+    __slots__ = ("_deadline", "_expiring", "_limit")
 
-    async with asyncio.timeout(None) as limit:
-        expiring = loop.call_at(deadline, expire, limit)
-        try:
-            yield
-        finally:
-            expiring.cancel()
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    async def __aenter__(self) -> None:
+        self._limit = await asyncio.timeout(None).__aenter__()
+        loop = asyncio.get_running_loop()
+        self._expiring = loop.call_at(self._deadline, self._expire, loop)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._expiring.cancel()
+        await self._limit.__aexit__(kind, error, trace)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        late = loop.time() - self._deadline > STOOD_STILL
+        self._limit.reschedule(loop.time() + (MOMENT if late else 0.0))
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +154,10 @@ class Gatherer(Generic[Ask, Answer]):
         Raises:
             Unanswered: within `patience`, if there is none.
         """
-        answer = await settled(self._enqueue([item])[0])
+        loop = self._loop_with_room(1)
+        outcome = self._enqueue(loop, item, loop.time() + self._patience, leads=1)
+        self._see_that_it_flies()
+        answer = await settled(outcome)
         if isinstance(answer, Failed):
             raise Unanswered(sent=answer.sent) from answer.cause
         return answer
@@ -155,26 +168,35 @@ class Gatherer(Generic[Ask, Answer]):
         Raises:
             Unanswered: within `patience`, if one of them has none.
         """
-        answers = [await settled(outcome) for outcome in self._enqueue(items)]
+        loop = self._loop_with_room(len(items))
+        deadline = loop.time() + self._patience
+        outcomes = [
+            self._enqueue(loop, item, deadline, leads=0 if place else len(items))
+            for place, item in enumerate(items)
+        ]
+        self._see_that_it_flies()
+        answers = [await settled(outcome) for outcome in outcomes]
         for answer in answers:
             if isinstance(answer, Failed):
                 raise Unanswered(sent=answer.sent) from answer.cause
         return [answer for answer in answers if not isinstance(answer, Failed)]
 
-    def _enqueue(self, items: Sequence[Ask]) -> "list[Outcome[Answer | Failed]]":
-        if len(self._queue) + len(items) > self._capacity:
+    def _loop_with_room(self, number: int) -> asyncio.AbstractEventLoop:
+        if len(self._queue) + number > self._capacity:
             raise Unanswered(sent=False)
-        loop = asyncio.get_running_loop()
-        deadline, outcomes = loop.time() + self._patience, []
-        for place, item in enumerate(items):
-            # Plain classes: to subscript one takes longer than to make one of it.
-            outcome: Outcome[Answer | Failed] = Outcome(loop=loop)
-            leads = 0 if place else len(items)
-            self._queue.append(_Waiting(item, deadline, outcome, leads))
-            outcomes.append(outcome)
-        if items and self._flying < self._flights:
+        return asyncio.get_running_loop()
+
+    def _enqueue(
+        self, loop: asyncio.AbstractEventLoop, item: Ask, deadline: float, *, leads: int
+    ) -> "Outcome[Answer | Failed]":
+        # Plain classes: to subscript one takes longer than to make one of it.
+        outcome: Outcome[Answer | Failed] = Outcome(loop=loop)
+        self._queue.append(_Waiting(item, deadline, outcome, leads))
+        return outcome
+
+    def _see_that_it_flies(self) -> None:
+        if self._queue and self._flying < self._flights:
             self._take_off()
-        return outcomes
 
     def _take_off(self) -> None:
         flight = self._fly()
@@ -203,6 +225,8 @@ class Gatherer(Generic[Ask, Answer]):
         try:
             if self._flying == 1:
                 self._begin_patience()
+            # Calls that came in with the first one join it: their tasks run before this.
+            await asyncio.sleep(0)
             while asks := self._take():
                 await self._carry(asks)
         finally:
@@ -234,7 +258,7 @@ class Gatherer(Generic[Ask, Answer]):
         answers: Sequence[Answer | Failed] = ()
         try:
             # The queue is in order of deadlines: the first is the nearest.
-            async with patience_until(asks[0].deadline):
+            async with PatienceUntil(asks[0].deadline):
                 answers = await self._flush([waiting.item for waiting in asks])
         except Exception as error:  # noqa: BLE001 - given to every waiter as the cause
             cause = error

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway import telemetry
 from gateway.clock import ServerClock
-from gateway.gathering import Failed, Gatherer, patience_until
+from gateway.gathering import Failed, Gatherer, PatienceUntil
 from gateway.quota.epochs import Elsewhere, Epochs
 from gateway.quota.limit import State
 from gateway.quota.putting import LOAD, Portion, portions_of, put
@@ -90,7 +90,7 @@ class Counters:
         """Whether every server takes a write within a quarter of a second."""
         try:
             deadline = asyncio.get_running_loop().time() + PROBE_SECONDS
-            async with patience_until(deadline):
+            async with PatienceUntil(deadline):
                 await self._servers.probe()
         except (RedisError, OSError, TimeoutError):
             return False
@@ -138,7 +138,11 @@ class Counters:
         told = [portion.reply[0] for portion in portions if portion.reply]
         if told:
             self._clock.observe(max(told))
-        outcomes = dict(pair for portion in portions for pair in portion.outcomes())
+        if len(portions) == 1:
+            return portions[0].outcomes()
+        outcomes: dict[int, Answer | Failed] = {}
+        for portion in portions:
+            outcomes.update(zip(portion.places, portion.outcomes(), strict=True))
         return [outcomes[place] for place in range(len(asks))]
 
     async def _connect_under(self, epoch: int) -> None:

@@ -17,7 +17,7 @@ import structlog
 
 from gateway import telemetry
 from gateway.clock import SECOND, from_datetime
-from gateway.gathering import patience_until
+from gateway.gathering import PatienceUntil
 from gateway.postgres import SERVER_GONE, Connection, Link, queries
 from gateway.problems import AuditUnavailable
 
@@ -97,7 +97,7 @@ class Epochs:
     async def _asking(self) -> AsyncIterator[Connection]:
         """The connection, for one at a time and not for long."""
         async with (
-            patience_until(asyncio.get_running_loop().time() + ANSWER_SECONDS),
+            PatienceUntil(asyncio.get_running_loop().time() + ANSWER_SECONDS),
             self._turn,
             self._link.connection() as connection,
         ):

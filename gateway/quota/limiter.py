@@ -176,7 +176,7 @@ class Limiter:
 
     async def _answer(self, ask: Ask) -> Answer:
         for _ in range(TRIES):
-            epoch = await self._epochs.current()
+            epoch = self._epochs.known or await self._epochs.current()
             if (wait := self._epochs.seconds_until_counting(epoch)) > 0:
                 raise ReducedCapacity(
                     "limits are about to be counted", retry_after=math.ceil(wait)

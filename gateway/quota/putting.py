@@ -9,7 +9,7 @@ In none of these was anything done, so nothing is spent twice.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
@@ -108,12 +108,12 @@ class Portion:
         self.over = wire is self.lost_on
         return not self.over
 
-    def outcomes(self) -> Iterable[tuple[int, Answer | Failed]]:
+    def outcomes(self) -> Sequence[Answer | Failed]:
+        """Of each ask of the portion."""
         if self.reply is None:
             error = self.error or RedisError("the servers answer otherwise every time")
-            failed = Failed(sent=True, cause=error)
-            return zip(self.places, [failed] * len(self.places), strict=True)
-        return zip(self.places, decode(self.asks, self.reply), strict=True)
+            return [Failed(sent=True, cause=error)] * len(self.asks)
+        return decode(self.asks, self.reply)
 
 
 def portions_of(servers: Servers, asks: Sequence[Ask]) -> list[Portion]:

@@ -1,7 +1,7 @@
 """What is asked of admission, and how a flush of it is put to admit.lua."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -108,14 +108,13 @@ def returnable_shadow(decision: Decision) -> Decision | None:
     return shadow if shadow is not None and shadow.admitted else None
 
 
-def decode(asks: Sequence[Ask], reply: Sequence[int | bytes]) -> list[Answer]:
+def decode(asks: Sequence[Ask], reply: Sequence[Any]) -> list[Answer]:
     """The answer to each ask, of a flush that the script took."""
-    at, generation = int(reply[0]), bytes(reply[1]).decode()
+    at, generation = reply[0], reply[1].decode()
     start, answers = 2, list[Answer]()
     for ask in asks:
         end = start + _answered(ask)
-        numbers = [int(number) for number in reply[start:end]]
-        answers.append(_answer(ask, at, generation, numbers))
+        answers.append(_answer(ask, at, generation, reply[start:end]))
         start = end
     return answers
 
@@ -129,7 +128,7 @@ def _answered(ask: Ask) -> int:
     return 1
 
 
-def _answer(ask: Ask, at: int, generation: str, numbers: list[int]) -> Answer:
+def _answer(ask: Ask, at: int, generation: str, numbers: Sequence[int]) -> Answer:
     if isinstance(ask, Refuse):
         return numbers[0]
     if numbers[0] == _UNKNOWN:
@@ -137,14 +136,20 @@ def _answer(ask: Ask, at: int, generation: str, numbers: list[int]) -> Answer:
     if isinstance(ask, GiveBack):
         given_to, state = ask.decision.limits, State(*numbers[:_STATE])
         return Decision(at, given_to, state, (), 0, 0, generation)
-    decision = _decision(ask, at, ask.limits, numbers)._replace(generation=generation)
-    if ask.shadow is None:
-        return decision
-    shadowed = _decision(ask, at, ask.shadow.limits, numbers[_DECISION:])
-    of = of_shadow(generation, ask.shadow.since)
-    return decision._replace(shadow=shadowed._replace(generation=of))
+    shadow = ask.shadow
+    if shadow is None:
+        return _decision(ask, at, ask.limits, numbers, (generation,))
+    of = (of_shadow(generation, shadow.since),)
+    beside = _decision(ask, at, shadow.limits, numbers[_DECISION:], of)
+    return _decision(ask, at, ask.limits, numbers, (generation, beside))
 
 
-def _decision(ask: Admit, at: int, limits: Limits, numbers: list[int]) -> Decision:
+def _decision(
+    ask: Admit,
+    at: int,
+    limits: Limits,
+    numbers: Sequence[int],
+    of: tuple[str] | tuple[str, Decision],
+) -> Decision:
     violated, state = VIOLATIONS[numbers[0]], State(*numbers[1:_DECISION])
-    return Decision(at, limits, state, violated, ask.rate_cost, ask.quota_cost)
+    return Decision(at, limits, state, violated, ask.rate_cost, ask.quota_cost, *of)

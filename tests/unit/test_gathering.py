@@ -11,8 +11,8 @@ import pytest
 from gateway.gathering import (
     Gatherer,
     Outcome,
+    PatienceUntil,
     Unanswered,
-    patience_until,
     settled,
 )
 
@@ -370,7 +370,7 @@ async def test_an_answer_that_came_while_the_loop_stood_still_is_heard() -> None
     loop = asyncio.get_running_loop()
     answered = loop.create_future()
     threading.Timer(0.02, loop.call_soon_threadsafe, [answered.set_result, 1]).start()
-    async with patience_until(loop.time() + 0.05):
+    async with PatienceUntil(loop.time() + 0.05):
         await asyncio.sleep(0)
         time.sleep(0.15)  # noqa: ASYNC251 - that is the matter
         assert await answered == 1
@@ -380,10 +380,10 @@ async def test_patience_ends_at_its_deadline_while_the_loop_is_free() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(TimeoutError):
-        async with patience_until(began + 0.05):
+        async with PatienceUntil(began + 0.05):
             await asyncio.sleep(10)
     assert 0.05 <= loop.time() - began < 0.05 + SLACK
-    async with patience_until(loop.time() + 0.05):
+    async with PatienceUntil(loop.time() + 0.05):
         pass
     await asyncio.sleep(0.1)
 
