@@ -75,7 +75,7 @@ class Limiter:
         )
         self._reserve = Reserve(links[0], clock=clock, epochs=epochs, tasks=tasks)
         self._rebuild = Rebuild(
-            links[1], ledger, self._counters, clock=clock, tasks=tasks
+            links[1], ledger, self._counters, epochs=epochs, clock=clock, tasks=tasks
         )
         self._suspected = asyncio.Event()
 

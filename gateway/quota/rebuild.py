@@ -14,9 +14,9 @@ import structlog
 from gateway.clock import SECOND, ServerClock
 from gateway.gathering import Gatherer, Unanswered
 from gateway.postgres import Link
-from gateway.problems import ReducedCapacity
+from gateway.problems import AuditUnavailable, ReducedCapacity
 from gateway.quota.counters import Counters
-from gateway.quota.epochs import COMMIT_SECONDS, SQL
+from gateway.quota.epochs import COMMIT_SECONDS, SQL, Epochs
 from gateway.quota.limit import (
     DAY,
     MINUTE,
@@ -32,6 +32,7 @@ from gateway.vocabulary import Limits
 MOST: Final = 1000
 CAPACITY: Final = 20_000
 PATIENCE: Final = 6.0
+LOOK_SECONDS: Final = 0.1
 # How far back the calls are read that a rate may still be owed for.
 _SHORTEST: Final = MINUTE
 _LONGEST: Final = 60 * MINUTE
@@ -86,12 +87,14 @@ class Rebuild:
         ledger: Ledger,
         counters: Counters,
         *,
+        epochs: Epochs,
         clock: ServerClock,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._link = link
         self._ledger = ledger
         self._counters = counters
+        self._epochs = epochs
         self._clock = clock
         self._gatherer = Gatherer[Missing, None](
             self._flush, tasks=tasks, most=MOST, capacity=CAPACITY, patience=PATIENCE
@@ -102,13 +105,33 @@ class Rebuild:
 
         Raises:
             ReducedCapacity: the log does not tell.
+            AuditUnavailable: PostgreSQL does not answer at all.
         """
         try:
             await self._gatherer.ask(missing)
         except Unanswered as unanswered:
+            if isinstance(unanswered.__cause__, AuditUnavailable):
+                raise AuditUnavailable(fate_unknown=False) from unanswered
             raise ReducedCapacity("counters cannot be loaded") from unanswered
 
     async def _flush(self, missing: list[Missing]) -> list[None]:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                look = tasks.create_task(self._see_that_the_log_answers())
+                await self._load(missing)
+                look.cancel()
+        except ExceptionGroup as failed:
+            # The first to fail had the other one cancelled.
+            raise failed.exceptions[0] from failed
+        return [None] * len(missing)
+
+    async def _see_that_the_log_answers(self) -> None:
+        """For ever: to read a month may take seconds, but not of a server that hangs."""
+        while True:
+            await self._epochs.read()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _load(self, missing: list[Missing]) -> None:
         groups = defaultdict[int, dict[int, Missing]](dict)
         for one in missing:
             groups[one.epoch][one.institution] = one
@@ -118,7 +141,6 @@ class Rebuild:
             else:
                 await self._into_redis(group, epoch)
         log.info("counters_loaded", institutions=sum(map(len, groups.values())))
-        return [None] * len(missing)
 
     async def _into_postgres(self, missing: Mapping[int, Missing], epoch: int) -> None:
         # The fence of the epoch has let everything admitted before it into the log.

@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from gateway.redis import open_server
 from tests.acceptance import questions
 from tests.acceptance.ledger import differences, entries
 from tests.acceptance.questions import Question, nik_of
@@ -90,6 +91,23 @@ async def check_entries(service: Service, load: Load) -> None:
             known = ("access_id", "operation", "outcome", "reason", "charged")
             expected = {member: expected[member] for member in known}
         assert not differences(expected, by_id[one.answer.access_id])
+
+
+async def test_a_call_whose_counters_are_to_be_made_from_a_log_that_hangs_is_told_soon(
+    service: Service,
+) -> None:
+    caller = service.newcomer()
+    question = questions.fetch(caller, nik_of(service.residents[9]), ["name"])
+    assert (await service.put(question)).status == 200
+    async with open_server(service.valkey.url) as redis:
+        await redis.flushall()
+    async with away(service.log, "frozen"):
+        told = await service.put(question)
+    assert (told.status, told.reason) == (503, "audit-unavailable")
+    assert told.seconds <= ANSWER_SECONDS + SLACK
+    account = await account_once_back(service, caller, within=FIRST_SUCCESS_SECONDS)
+    day = account["limits"][1]
+    assert day["quota"] - day["remaining"] == 1
 
 
 async def test_a_call_refused_while_the_log_is_away_is_not_charged(
