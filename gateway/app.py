@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 import structlog
@@ -36,6 +36,7 @@ from gateway.edge import (
     explanations,
     exports,
     health,
+    jobs,
     listings,
     lookups,
     openapi,
@@ -49,6 +50,10 @@ from gateway.edge import (
 from gateway.edge.caller import MOST_BODY, HttpRequest, Services
 from gateway.edge.health import Health
 from gateway.edge.other_methods import refuse_other_methods
+from gateway.jobs.desk import Jobs
+from gateway.jobs.store import Store
+from gateway.jobs.vault import Vault
+from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups
 from gateway.partners.directory import Directory
 from gateway.postgres import Link, Pool, pool
@@ -75,6 +80,9 @@ AUDITED: Final = (
     ("/v1/verify", Operation.VERIFY, "POST"),
     ("/v1/fetch", Operation.FETCH, "POST"),
     ("/v1/batch", Operation.BATCH, "POST"),
+    ("/v1/jobs", Operation.JOB_SUBMIT, "POST"),
+    ("/v1/jobs/{job_id:str}", Operation.JOB_READ, "GET", "DELETE"),
+    ("/v1/jobs/{job_id:str}/results", Operation.JOB_ANSWERS, "GET"),
     ("/v1/account", Operation.ACCOUNT, "GET"),
     ("/v1/receipts/{access_id:str}", Operation.RECEIPT, "GET"),
     ("/audit/entries", Operation.AUDIT_SEARCH, "GET"),
@@ -98,6 +106,10 @@ ROUTES: Final = (
     lookups.verify,
     lookups.fetch,
     lookups.batch,
+    jobs.submit,
+    jobs.read,
+    jobs.results,
+    jobs.cancel,
     lookups.account,
     lookups.receipt,
     auditing.search,
@@ -170,6 +182,8 @@ class Worker:
         self.receipts: Pool = pool(
             str(settings.receipts_dsn), name="receipts", size=2, statement_seconds=5
         )
+        self.jobs: Pool = pool(self._hot, name="jobs", size=4, statement_seconds=30)
+        self.vault = Vault(self.peppers)
         self.links: list[Link] = []
 
     def hot(self, name: str, *, connect_seconds: float = 2.0) -> Link:
@@ -226,7 +240,12 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         ),
         clock=worker.clock,
     )
-    return _services(worker, held, worker.keeper(tasks))
+    return _services(worker, held, tasks)
+
+
+def _job_store(worker: Worker, name: str) -> Store:
+    link = worker.hot(name, connect_seconds=CONNECT_SECONDS)
+    return Store(worker.jobs, link, worker.peppers)
 
 
 def _limiter(worker: Worker, tasks: asyncio.TaskGroup) -> Limiter:
@@ -240,10 +259,12 @@ def _limiter(worker: Worker, tasks: asyncio.TaskGroup) -> Limiter:
     )
 
 
-def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
+def _services(worker: Worker, held: Lookups, tasks: asyncio.TaskGroup) -> Services:
     return Services(
         lookups=held,
         batches=Batches(held),
+        jobs=Jobs(held, _job_store(worker, "jobs"), worker.vault, tasks),
+        job_worker=JobWorker(held, _job_store(worker, "job-worker"), worker.vault),
         journal=held.journal,
         directory=held.directory,
         inspection=WholeLog(worker.auditor, worker.archive),
@@ -261,7 +282,7 @@ def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
             redis=held.limiter.probe,
             journal=held.journal,
         ),
-        keeper=keeper,
+        keeper=worker.keeper(tasks),
     )
 
 
@@ -269,7 +290,9 @@ def _services(worker: Worker, held: Lookups, keeper: Keeper | None) -> Services:
 async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]:
     """From the first connection to the last: the life of a worker."""
     worker = Worker(settings)
-    async with worker.auditor, worker.receipts, asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as pools, asyncio.TaskGroup() as tasks:
+        for one in (worker.auditor, worker.receipts, worker.jobs):
+            _ = await pools.enter_async_context(one)
         held = build(worker, tasks)
         app.state["services"] = held
         await _know_the_directory(held)
@@ -303,6 +326,7 @@ def _beside(worker: Worker, held: Services) -> dict[str, Callable[[], Awaitable[
         "directory": held.directory.watch,
         "floods": held.journal.write_floods,
         "health": held.health.watch,
+        "jobs": held.job_worker.watch,
         "partitions": lambda: worker.keep_partitions(partitions),
         "limits": held.lookups.limiter.watch,
         "refusals": held.lookups.limiter.tally.keep_writing,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from gateway.audit.access import Access
 from gateway.audit.entry import Place, access_id, batch_name, field_bits, place_of
+from gateway.audit.subject import SubjectKeys
 from gateway.lookup import Call, Lookups
 from gateway.partners.agreement import Agreement, Grant, applicable
 from gateway.partners.directory import Institution, Key
@@ -76,13 +77,20 @@ class Batches:
                 batch.idempotency_key,
                 _what_is_asked(batch),
             )
-            await held.admit(call, key, agreement, units=len(batch.items))
+            units = len(batch.items)
+            await held.admit(call, key, agreement, rate_cost=units, units=units)
             residents = await held.residents.find_all(
                 [item.nik for item in batch.items]
             )
             name = batch_name(call.decision.at if call.decision else 0)
             answers = [
-                self._answer(call.access, f"{name}/{item.id}", item, resident, grant)
+                answer_item(
+                    replace(call.access, reference=f"{name}/{item.id}"),
+                    held.subjects,
+                    item,
+                    resident,
+                    grant.name_similarity,
+                )
                 for item, resident in zip(batch.items, residents, strict=True)
             ]
             _remember(call.access, answers)
@@ -121,35 +129,35 @@ class Batches:
                 Fault("/items", f"want no more items than the burst of {most}")
             )
 
-    def _answer(
-        self,
-        whole: Access,
-        reference: str,
-        item: Item,
-        resident: Resident | None,
-        grant: Grant,
-    ) -> Answer:
-        part = replace(
-            whole,
-            subject=self.lookups.subjects.reference(item.nik),
-            fields=field_bits(item.fields),
-            reference=reference,
-            attempt=None,
-            count=1,
-        )
-        answer = Answer(item.id, part)
-        if resident is None:
-            part.outcome = Outcome.NOT_FOUND
-            if not item.claims:
-                part.reason = Reason.RESIDENT_NOT_FOUND
-        elif item.claims:
-            answer.matches = matches(resident, item.claims, grant.name_similarity)
-            all_so = all(answer.matches.values())
-            part.outcome = Outcome.MATCHED if all_so else Outcome.MISMATCHED
-        else:
-            answer.resident = resident.project(item.fields)
-            part.outcome = Outcome.DISCLOSED
-        return answer
+
+def answer_item(
+    whole: Access,
+    subjects: SubjectKeys,
+    item: Item,
+    resident: Resident | None,
+    name_similarity: float,
+) -> Answer:
+    """What one item is answered, and its access: that of the whole, with its own reference."""
+    part = replace(
+        whole,
+        subject=subjects.reference(item.nik),
+        fields=field_bits(item.fields),
+        attempt=None,
+        count=1,
+    )
+    answer = Answer(item.id, part)
+    if resident is None:
+        part.outcome = Outcome.NOT_FOUND
+        if not item.claims:
+            part.reason = Reason.RESIDENT_NOT_FOUND
+    elif item.claims:
+        answer.matches = matches(resident, item.claims, name_similarity)
+        all_so = all(answer.matches.values())
+        part.outcome = Outcome.MATCHED if all_so else Outcome.MISMATCHED
+    else:
+        answer.resident = resident.project(item.fields)
+        part.outcome = Outcome.DISCLOSED
+    return answer
 
 
 def _remember(whole: Access, answers: list[Answer]) -> None:

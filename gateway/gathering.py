@@ -7,10 +7,10 @@ queue is bounded: when it is full the caller is told, and memory is not spent.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
@@ -113,6 +113,27 @@ async def settled(outcome: Outcome[T]) -> T:
             task.uncancel()
             task.cancel()
         return result
+
+
+async def to_its_end(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits work that goes on even if the waiting task is cancelled; see `settled`.
+
+    Raises:
+        whatever the work does; RuntimeError, if the group ends before it.
+    """
+    outcome: Outcome[T] = Outcome(loop=asyncio.get_running_loop())
+
+    async def tell() -> None:
+        try:
+            outcome.set_result(await work)
+        except Exception as error:  # noqa: BLE001 - given to whoever waits
+            outcome.set_exception(error)
+        finally:
+            if not outcome.done():
+                outcome.set_exception(RuntimeError("the application ends"))
+
+    tasks.create_task(tell())
+    return await settled(outcome)
 
 
 class Gatherer(Generic[Ask, Answer]):

@@ -181,7 +181,7 @@ class Lookups:
     async def account(self, call: Call[Question]) -> Account:
         """The caller's own agreement and limits: a unit of rate, none of quota."""
         async with self.accounted(call):
-            account = await self._of_its_own(call)
+            account = await self.of_its_own(call)
             call.access.outcome = Outcome.DONE
             return account
 
@@ -194,7 +194,7 @@ class Lookups:
             NotFound: there is no such access, or it is another institution's.
         """
         async with self.accounted(call):
-            account = await self._of_its_own(call)
+            account = await self.of_its_own(call)
             found = await self.own_entries.entry(access_id, account.institution.id)
             if found is None:
                 raise NotFound
@@ -202,7 +202,8 @@ class Lookups:
             call.access.outcome = Outcome.DONE
             return receipt
 
-    async def _of_its_own(self, call: Call[Question]) -> Account:
+    async def of_its_own(self, call: Call[Question]) -> Account:
+        """Who asks about what is his: a unit of rate, none of quota."""
         key, institution = self.caller(call)
         question = await call.read()
         if question.faults:
@@ -325,11 +326,17 @@ class Lookups:
             access.replay_of = first
 
     async def admit(
-        self, call: Call[Any], key: Key, agreement: Agreement, *, units: int = 1
+        self,
+        call: Call[Any],
+        key: Key,
+        agreement: Agreement,
+        *,
+        rate_cost: int = 1,
+        units: int = 1,
     ) -> None:
         """Spends from the limits, all units or none; of a replay the rate alone."""
         quota_cost = 0 if call.access.replay_of else units
-        costs = (units, quota_cost)
+        costs = (rate_cost, quota_cost)
         decision = await self._spend(call, agreement.institution, key, agreement, costs)
         at = decision.at
         # The instant of admission decides, not the one at which the call came in.

@@ -102,3 +102,9 @@ GRANT SELECT ON quota_epoch, quota_counters TO gateway_hot, gateway_auditor;
 GRANT UPDATE (epoch, since, hold_seconds) ON quota_epoch TO gateway_hot;
 GRANT INSERT, UPDATE, DELETE ON quota_counters TO gateway_hot;
 GRANT SELECT, INSERT, UPDATE ON quota_shadows TO gateway_hot;
+
+-- Jobs: workers keep them, and what they hold is sealed. Counters are made from the log and
+-- from what is reserved, which the auditor's role reads.
+GRANT SELECT, INSERT, DELETE ON jobs, job_items, job_answers TO gateway_hot;
+GRANT UPDATE (status, reason, fields, items, answered, reserved, reserved_at, over_at, lease, due_at) ON jobs TO gateway_hot;
+GRANT SELECT (institution, reserved, reserved_at) ON jobs TO gateway_auditor;

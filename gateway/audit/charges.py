@@ -35,6 +35,8 @@ class Charges:
     ) -> dict[int, tuple[int, int]]:
         """Units charged in the day and in the month that began then, of each.
 
+        And those that jobs hold for what they have yet to answer: they are spent too.
+
         The instants are midnights of Asia/Jakarta, in microseconds. Who was charged
         nothing may be absent.
         """
@@ -57,6 +59,9 @@ class Charges:
                     *map(to_datetime, span),
                     since[-1],
                 )
+            rows += await connection.fetch(
+                SQL["held_by_jobs"], institutions, since[0], since[-1]
+            )
         for row in rows:
             sums[row["institution"]][0] += row["day"]
             sums[row["institution"]][1] += row["month"]

@@ -621,6 +621,16 @@ WHERE e.batch BETWEEN $3 AND $4 AND e.at >= $5 AND e.at < $6 AND e.institution =
     AND e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = ''
 GROUP BY e.institution;
 
+-- name: held_by_jobs
+-- What do jobs of the institutions in $1 hold, in the month that began at $2 and the day that
+-- began at $3? There are few jobs.
+SELECT
+    institution, coalesce(sum(reserved) FILTER (WHERE reserved_at >= $3), 0)::bigint AS day,
+    sum(reserved)::bigint AS month
+FROM jobs
+WHERE reserved > 0 AND reserved_at >= $2 AND institution = ANY($1::integer[])
+GROUP BY institution;
+
 -- name: arrivals
 -- When are the calls of the institutions in $1 paid for that came since $3 (in batches from
 -- $4), if a unit of rate comes back every $2 microseconds? That is GCRA: of every call, its

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import Any, Final
@@ -27,6 +27,8 @@ from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import rendering
 from gateway.edge.health import Health
+from gateway.jobs.desk import Jobs
+from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups, identify
 from gateway.partners.directory import Directory
 from gateway.postgres import SERVER_GONE
@@ -63,6 +65,8 @@ class Services:
 
     lookups: Lookups
     batches: Batches
+    jobs: Jobs
+    job_worker: JobWorker
     journal: Journal
     directory: Directory
     inspection: WholeLog
@@ -121,7 +125,7 @@ async def read_json_body(request: HttpRequest, most: int = MOST_BODY) -> bytes:
     Raises:
         UnsupportedMediaType, PayloadTooLarge: in that order.
     """
-    _check_declared(request)
+    check_declared(request)
     return await _read_body(request, most)
 
 
@@ -133,15 +137,20 @@ async def read_optional_json_body(request: HttpRequest) -> bytes:
     """
     body = await _read_body(request, MOST_BODY)
     if body:
-        _check_declared(request)
+        check_declared(request)
     return body
 
 
-def _check_declared(request: HttpRequest) -> None:
+def check_declared(request: HttpRequest, wanted: str = "application/json") -> None:
+    """Refuses a body that is not declared as what is wanted, in UTF-8.
+
+    Raises:
+        UnsupportedMediaType: it is declared as something else, or not at all.
+    """
     declared = header_values(request, b"content-type")
     kind, _, parameters = (declared[0] if len(declared) == 1 else "").partition(";")
     charset = parameters.replace(" ", "").replace('"', "").lower()
-    if kind.strip().lower() != "application/json" or charset not in {
+    if kind.strip().lower() != wanted or charset not in {
         "",
         "charset=utf-8",
     }:
@@ -150,20 +159,29 @@ def _check_declared(request: HttpRequest) -> None:
 
 async def _read_body(request: HttpRequest, most: int) -> bytes:
     """All of it; no more than the limit is kept, whatever comes."""
+    return b"".join([piece async for piece in body_pieces(request, most)])
+
+
+async def body_pieces(request: HttpRequest, most: int) -> AsyncIterator[bytes]:
+    """The body as it comes in.
+
+    Raises:
+        PayloadTooLarge, CallerGone: on the way.
+    """
     announced = header_values(request, b"content-length")
     if announced and int(announced[0]) > most:
         raise PayloadTooLarge
-    pieces, length, more = list[bytes](), 0, True
+    length, more = 0, True
     while more:
         message = await request.receive()
         if message["type"] != "http.request":
             raise CallerGone
-        pieces.append(message.get("body", b""))
-        length += len(pieces[-1])
+        piece = message.get("body", b"")
+        length += len(piece)
         if length > most:
             raise PayloadTooLarge
+        yield piece
         more = message.get("more_body", False)
-    return b"".join(pieces)
 
 
 def identify_staff(

@@ -113,18 +113,12 @@ async def batch(request: HttpRequest) -> Response[bytes]:
 
 def _result(answer: Answer) -> dict[str, object]:
     access = answer.access
-    told: dict[str, object] = {"id": answer.id, "access_id": access.access_id}
-    if access.reason is not None:
-        told["problem"] = rendering.part_problem(access.reason, access.access_id)
-    elif answer.resident is not None:
-        told["resident"] = answer.resident
-    else:
-        told["found"] = answer.matches is not None
-        told["matches"] = answer.matches or {}
-    return told
+    return rendering.item_result(
+        answer.id, access.access_id, access.reason, answer.resident, answer.matches
+    )
 
 
-def _nothing(request: HttpRequest) -> Callable[[], Awaitable[Question]]:
+def nothing(request: HttpRequest) -> Callable[[], Awaitable[Question]]:
     """Reads a route that takes neither body nor query."""
 
     async def read() -> Question:
@@ -138,7 +132,7 @@ def _nothing(request: HttpRequest) -> Callable[[], Awaitable[Question]]:
 @get("/v1/receipts/{access_id:str}")
 async def receipt(request: HttpRequest, access_id: FromPath[str]) -> Response[bytes]:
     call = Call(
-        begin(request, Operation.RECEIPT), credential(request), _nothing(request)
+        begin(request, Operation.RECEIPT), credential(request), nothing(request)
     )
 
     async def answer() -> Response[bytes]:
@@ -156,7 +150,7 @@ async def account(request: HttpRequest) -> Response[bytes]:
     async def work(held: Services, call: Call[Question]) -> object:
         return _account_document(await held.lookups.account(call))
 
-    return await _ask(request, Operation.ACCOUNT, _nothing(request), work)
+    return await _ask(request, Operation.ACCOUNT, nothing(request), work)
 
 
 def _account_document(account: Account) -> dict[str, object]:

@@ -92,7 +92,7 @@ def _read_items(items: object, batch: Batch) -> None:
     for number, members in enumerate(items):
         at = f"/items/{number}"
         if isinstance(members, dict):
-            item = _read_item(members, batch, at)
+            item = read_item(members, batch, at)
             if item.id in names:
                 batch.faults.append(Fault(f"{at}/id", "given to an item before"))
             names.add(item.id)
@@ -101,7 +101,7 @@ def _read_items(items: object, batch: Batch) -> None:
             batch.faults.append(Fault(at, "want an object"))
 
 
-def _read_item(members: dict[str, object], batch: Batch, at: str) -> Item:
+def read_item(members: dict[str, object], batch: Batch, at: str) -> Item:
     """What is wrong is among the faults, and stands here as nothing."""
     faults, operation = batch.faults, batch.operation
     known = ITEM_MEMBERS.get(operation or "", ("id", "nik", "claims", "fields"))

@@ -3,6 +3,7 @@
 The only place where domain errors and decisions become status codes and headers.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -76,7 +77,7 @@ TITLE: Final = {
     Reason.REGISTRY_UNAVAILABLE: "The registry does not answer now",
     Reason.NOT_FOUND: "There is no such thing",
     Reason.METHOD_NOT_ALLOWED: "This route has no such method",
-    Reason.UNSUPPORTED_MEDIA_TYPE: "The body must be application/json",
+    Reason.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as what this route reads",
     Reason.PAYLOAD_TOO_LARGE: "The body is too large",
     Reason.INTERNAL_ERROR: "The gateway failed",
     Reason.ARCHIVE_UNAVAILABLE: "Archived entries cannot be read now",
@@ -133,9 +134,9 @@ def answer(
     )
 
 
-def done(*, access_id: str | None) -> Response[bytes]:
+def done(*, access_id: str | None, decision: Decision | None = None) -> Response[bytes]:
     """A 204: done, and nothing to say."""
-    return Response(b"", status_code=204, headers=_headers(access_id, None))
+    return Response(b"", status_code=204, headers=_headers(access_id, decision))
 
 
 def public(body: object) -> Response[bytes]:
@@ -184,8 +185,28 @@ def _document(reason: Reason, status: int) -> dict[str, object]:
 
 
 def part_problem(reason: Reason, access_id: str | None) -> dict[str, object]:
-    """The problem of one item of a batch."""
-    return {**_document(reason, STATUS[reason]), "access_id": access_id}
+    """The problem of one item of a batch, or of a job: that has no access of its own."""
+    told = _document(reason, STATUS[reason])
+    return told if access_id is None else {**told, "access_id": access_id}
+
+
+def item_result(
+    name: str,
+    access_id: str | None,
+    reason: Reason | None,
+    resident: Mapping[str, str | None] | None,
+    matches: Mapping[str, bool] | None,
+) -> dict[str, object]:
+    """What one item of a batch or a job is answered; `name` is the caller's for it."""
+    told: dict[str, object] = {"id": name, "access_id": access_id}
+    if reason is not None:
+        told["problem"] = part_problem(reason, access_id)
+    elif resident is not None:
+        told["resident"] = resident
+    else:
+        told["found"] = matches is not None
+        told["matches"] = matches or {}
+    return told
 
 
 def _add_details(

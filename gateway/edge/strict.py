@@ -107,10 +107,12 @@ def read_nik(value: object, faults: list[Fault], at: str = "/nik") -> str | None
     return None
 
 
-def read_purpose(value: object, faults: list[Fault]) -> str | None:
+def read_purpose(
+    value: object, faults: list[Fault], at: str = "/purpose"
+) -> str | None:
     if isinstance(value, str) and _PURPOSE.fullmatch(value):
         return value
-    faults.append(Fault("/purpose", "want the name of a purpose"))
+    faults.append(Fault(at, "want the name of a purpose"))
     return None
 
 

@@ -33,6 +33,7 @@ PUBLIC: Final = {
     "/log/proof/range",
 }
 PLACEHOLDERS: Final = {
+    "job_id": "01a21017-72c5-7000-8020-000000000001",
     "access_id": "01a21017-72c5-7000-8020-000000000000",
     "institution": "1",
     "agreement": "1",

@@ -75,6 +75,7 @@ RUN_BY = {
             "purpose_names",
             "charged_days",
             "charged_in_batches",
+            "held_by_jobs",
             "arrivals",
             "archived_days",
             "archived_days_of_leaves",
@@ -109,6 +110,13 @@ RUN_BY = {
             "roll_up",
             "rolled_up_to",
             "forget_keys",
+        ],
+    },
+    "gateway.jobs": {
+        "hot": [
+            *("begin", "keep_items", "twice", "accept", "drop_received", "find"),
+            *("take", "leave", "items", "advance", "keep_answers", "drop_items"),
+            *("drop_answers", "reserve_anew", "lock", "end", "answers", "forget"),
         ],
     },
     "gateway.quota": {

@@ -1,0 +1,197 @@
+"""What an institution does with its jobs: hands them in, asks after them, takes them back.
+
+The units of all items are reserved when a job is handed in, or it is refused; what becomes
+of them is said in docs/decisions/0030-jobs.md.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from gateway.audit.entry import batch_name, field_bits
+from gateway.batching import OPERATIONS, Item
+from gateway.clock import to_datetime
+from gateway.gathering import to_its_end
+from gateway.jobs.ending import End, end
+from gateway.jobs.job import KEPT_SECONDS, MOST_AT_ONCE, MOST_ITEMS, Job, job_id
+from gateway.jobs.store import Overtaken, Store
+from gateway.jobs.vault import Answered, Box, Vault
+from gateway.lookup import Call, Lookups, Question
+from gateway.problems import (
+    AuditUnavailable,
+    Fault,
+    InvalidRequest,
+    NotFound,
+    QuotaExceeded,
+)
+from gateway.vocabulary import Outcome
+
+# Told one by one; of the others how many there are.
+MOST_FAULTS: Final = 100
+_RETRY_SECONDS: Final = 60
+
+
+@dataclass(slots=True)
+class Upload:
+    """What is handed in: `slices` reads it, and adds to `faults` what is wrong.
+
+    `operation` and `purpose` are None where the query does not say them well.
+    """
+
+    operation: str | None
+    purpose: str | None
+    slices: AsyncIterator[Sequence[Item]]
+    faults: list[Fault] = field(default_factory=list)
+    items: int = 0
+    fields: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True, frozen=True)
+class Jobs:
+    """Each method is one call, whole."""
+
+    lookups: Lookups
+    store: Store
+    vault: Vault
+    tasks: asyncio.TaskGroup
+
+    async def submit(self, call: Call[Upload]) -> Job:
+        """The job, accepted: all its units are reserved.
+
+        Raises:
+            QuotaExceeded: by a limit, or by "jobs": four are under way.
+        """
+        held = self.lookups
+        async with held.accounted(call):
+            key, institution = held.caller(call)
+            upload = await call.read()
+            job = UUID(batch_name(held.clock.now()))
+            box = self.vault.box(job, self.vault.newest)
+            accepted: Job | None = None
+            try:
+                await self._receive(call, job, box, upload)
+                operation, purpose = upload.operation, upload.purpose
+                if upload.faults or operation is None or purpose is None:
+                    raise InvalidRequest(upload.faults)
+                agreement, _ = await held.granted(
+                    (institution, key),
+                    purpose,
+                    operations=("batch", operation),
+                    fields=upload.fields,
+                )
+                await held.admit(call, key, agreement, units=upload.items)
+                accepted = await to_its_end(self.tasks, self._accept(call, job, upload))
+            finally:
+                if accepted is None:
+                    # Of what was accepted, though nobody could tell, nothing is dropped.
+                    await self._drop(job)
+            return accepted
+
+    async def _drop(self, job: UUID) -> None:
+        """Now, or when it is an hour old."""
+        with suppress(AuditUnavailable):
+            await self.store.fetch("drop_received", job)
+
+    async def _receive(
+        self, call: Call[Upload], job: UUID, box: Box, upload: Upload
+    ) -> None:
+        """Keeps the items as they come in, as long as nothing is wrong with them."""
+        access = call.access
+        access.purpose = self.lookups.purpose_of(upload.purpose)
+        if not upload.faults:
+            begun = await self.store.fetch(
+                *("begin", job, access.institution, access.key and access.key.number),
+                *(access.address, OPERATIONS[str(upload.operation)], upload.purpose),
+                *(self.vault.newest, "receiving", MOST_AT_ONCE),
+            )
+            if not begun:
+                raise QuotaExceeded(("jobs",), _RETRY_SECONDS)
+        async for items in upload.slices:
+            if not upload.faults:
+                first, names = upload.items, box.names(items)
+                sealed = box.seal_items(first, items)
+                await self.store.fetch("keep_items", job, first, names, sealed)
+            upload.items += len(items)
+            upload.fields.update(name for item in items for name in item.fields)
+            access.count = max(1, upload.items)
+        if not upload.faults:
+            twice = await self.store.fetch("twice", job, MOST_FAULTS)
+            upload.faults += [
+                Fault(f"/{row['place']}/id", "given to an item before") for row in twice
+            ]
+        if not upload.items and not upload.faults:
+            upload.faults.append(Fault("", f"want 1 to {MOST_ITEMS:,} lines"))
+
+    async def _accept(self, call: Call[Upload], job: UUID, upload: Upload) -> Job:
+        """Its reservation and the entry that tells of it: both are durable, or neither."""
+        access, at = call.access, call.decision.at if call.decision else 0
+        fields = field_bits(tuple(upload.fields))
+        access.outcome, access.reference, access.count = Outcome.DONE, str(job), 1
+        access.fields = fields
+        async with self.store.transaction() as change:
+            row = await change.change(
+                "accept", job, fields, upload.items, to_datetime(at)
+            )
+            (access_id,) = await change.enter([access.entry(at)])
+        access.access_id = access_id
+        return Job.from_row(row)
+
+    async def find(self, call: Call[Question], name: str) -> Job:
+        """How far it is.
+
+        Raises:
+            NotFound: no such job, or it is another institution's.
+        """
+        async with self.lookups.accounted(call):
+            account = await self.lookups.of_its_own(call)
+            job = await self._of(account.institution.id, name)
+            call.access.reference, call.access.outcome = str(job.id), Outcome.DONE
+            return job
+
+    async def cancel(self, call: Call[Question], name: str) -> None:
+        """Nothing more is answered, and what was answered is deleted.
+
+        Raises:
+            NotFound: no such job, or it is another institution's, or it is over.
+        """
+        async with self.lookups.accounted(call):
+            account = await self.lookups.of_its_own(call)
+            job = await self._of(account.institution.id, name)
+            access = call.access
+            access.reference, access.outcome = str(job.id), Outcome.DONE
+            generation = account.decision.generation
+            entry = access.entry(account.decision.at)
+            try:
+                what = End(job, "cancelled", None, entry, generation)
+                ending = end(self.store, self.lookups.limiter, what)
+                access.access_id = await to_its_end(self.tasks, ending)
+            except Overtaken:
+                access.outcome = None
+                raise NotFound from None
+
+    async def answers(self, job: Job) -> AsyncIterator[list[Answered]]:
+        """What its items were answered, in their order, some at a time."""
+        box, place = self.vault.box(job.id, job.secret), 0
+        while place < job.answered:
+            rows = await self.store.fetch("answers", job.id, place)
+            if not rows:
+                raise Overtaken
+            (row,) = rows
+            answers = box.answers(row["first"], row["sealed"])
+            yield answers
+            place = row["first"] + len(answers)
+
+    async def _of(self, institution: int, name: str) -> Job:
+        number = job_id(name)
+        rows = number and await self.store.fetch("find", number, institution)
+        if not rows:
+            raise NotFound
+        return Job.from_row(rows[0])
+
+
+def expires_at(job: Job) -> int | None:
+    """From when nothing of it is kept: known once it is over."""
+    return None if job.over_at is None else job.over_at + KEPT_SECONDS * 1_000_000

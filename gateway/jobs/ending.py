@@ -1,0 +1,52 @@
+"""How a job ends that was not answered whole: its units go back."""
+
+from typing import NamedTuple
+
+from gateway.audit.entry import Entry
+from gateway.jobs.job import Job
+from gateway.jobs.store import Store
+from gateway.quota.limit import Decision, State, day_end, month_end
+from gateway.quota.limiter import Limiter
+from gateway.vocabulary import Limits, Reason
+
+_NO_LIMITS = Limits(rate=1, burst=1, day=1, month=1)
+
+
+class End(NamedTuple):
+    """What it becomes, and why; its entry, and the generation under which units go back.
+
+    The generation is to be one that was counted under before the end is durable: what is
+    counted under another was made from what PostgreSQL holds, maybe since.
+    """
+
+    job: Job
+    status: str
+    reason: Reason | None
+    entry: Entry
+    generation: str
+
+
+async def end(store: Store, limiter: Limiter, what: End) -> str:
+    """Ends it, durably, and gives its units back; the access_id of the entry.
+
+    Raises:
+        Overtaken: it is over already.
+        AuditUnavailable: it may have ended, and its units stay spent then.
+    """
+    async with store.transaction() as change:
+        kept = Job.from_row(await change.change("lock", what.job.id))
+        await change.execute("drop_items", kept.id)
+        if what.status == "cancelled":
+            await change.execute("drop_answers", kept.id)
+        await change.execute("end", kept.id, what.status, what.reason)
+        (access_id,) = await change.enter([what.entry])
+    await return_units(limiter, kept, what.generation)
+    return access_id
+
+
+async def return_units(limiter: Limiter, job: Job, generation: str) -> None:
+    """What a job's reservation holds goes back to the windows that it was taken from."""
+    at = job.reserved_at
+    windows = State(at, 0, day_end(at), 0, month_end(at))
+    spent = Decision(at, _NO_LIMITS, windows, (), 0, job.reserved, generation)
+    await limiter.give_back(job.institution, spent)
