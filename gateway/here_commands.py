@@ -30,10 +30,17 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     residents: Annotated[int, typer.Option(min=1000)] = 200_000,
     institutions: Annotated[int, typer.Option(min=1)] = 1_000,
-    as_json: Annotated[Path | None, typer.Option("--json", help="A file.")] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="A file; a picture goes beside it.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Figures of before: fails where calls became dearer."),
+    ] = None,
 ) -> None:
     """Measure this machine: calls a second of each kind, beside what it could do bare."""
-    from gateway.embedded.bench import Size, run  # noqa: PLC0415 - as above
+    from gateway.embedded.bench import run  # noqa: PLC0415 - as above
+    from gateway.embedded.reporting import Size  # noqa: PLC0415 - as above
 
     with told():
-        run(Size(seconds, rounds, residents, institutions), as_json)
+        run(Size(seconds, rounds, residents, institutions), as_json, against)

@@ -8,8 +8,6 @@ lookup (its SELECT, its INSERT) row by row.
 
 import asyncio
 import json
-import os
-import platform
 import random
 import secrets
 import statistics
@@ -21,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,71 +26,28 @@ from typing import Final
 
 import asyncpg
 import psutil
-import uvloop
-from rich.console import Console
-from rich.table import Table
 
 from gateway.clock import from_datetime
 from gateway.embedded import floor, samples
 from gateway.embedded.demo import Standing, standing
-from gateway.embedded.load import Heard, Load
+from gateway.embedded.driving import SEED, Drive, Kind, drive
+from gateway.embedded.latency import beside, curve
+from gateway.embedded.load import Heard
 from gateway.embedded.processes import ServerError
+from gateway.embedded.reporting import BATCH, Figures, Measured, Size, console, report
 from gateway.embedded.supervision import PORTS, is_free
 from gateway.registry import synthetic
 from gateway.settings import NumberedKeys
 
 CONNECTIONS: Final = 64
-BATCH: Final = 100
 # Requests are written before, so that the load generator has little to do.
 REQUESTS: Final = 5_000
 BATCHES: Final = 200
-SEED: Final = 17_08_1945
+CROWDS: Final = 40
+# Of a point of the curve, in rounds of the table.
+POINT_ROUNDS: Final = 1.5
 CLAIMS: Final = {"name": "SITI AMINAH", "birth_date": "1990-01-05"}
 CHARGED: Final = ("verify", "fetch", "batch")
-console = Console(highlight=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How long, how often and how large."""
-
-    seconds: float
-    rounds: int
-    residents: int
-    institutions: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """Requests to a port, one of which is taken at random each time."""
-
-    port: int
-    requests: list[bytes]
-
-
-@dataclass(slots=True)
-class Measured:
-    """Of one kind: answers a second of each round, and what they were."""
-
-    rates: list[float]
-    statuses: Counter[int]
-    micros: list[float]
-
-    @property
-    def rate(self) -> float:
-        return statistics.median(self.rates)
-
-
-def _drive(kind: Kind, seconds: float) -> Heard:
-    """In a process of its own."""
-
-    async def drive() -> Heard:
-        chance = random.Random(SEED)  # noqa: S311 - a sample, no secret
-        load = Load(kind.port, lambda: chance.choice(kind.requests))
-        return await load.run(connections=CONNECTIONS, seconds=seconds)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(drive())
 
 
 def _request(path: str, key: str, body: object = None) -> bytes:
@@ -131,6 +85,12 @@ def _fetch(key: str, nik: str) -> bytes:
     fields = ["name", "birth_date", "address"]
     question = {"nik": nik, "purpose": "treatment", "fields": fields}
     return _request("/v1/fetch", key, question)
+
+
+def _crowd(key: str, niks: list[str]) -> list[bytes]:
+    """Batches of a thousand."""
+    chance = random.Random(SEED)  # noqa: S311 - a sample, no secret
+    return [_batch(key, chance.sample(niks, 1000)) for _ in range(CROWDS)]
 
 
 def _batch(key: str, niks: list[str]) -> bytes:
@@ -192,12 +152,18 @@ def _cpu(gateway: int) -> float:
     return sum(one.user + one.system for one in times)
 
 
-def run(size: Size, json_file: Path | None) -> None:
-    """Measures, prints a table, and writes it as JSON.
+def _memory(gateway: int) -> int:
+    """Bytes that the largest worker holds."""
+    processes = psutil.Process(gateway).children(recursive=True)
+    return max(one.memory_info().rss for one in processes)
+
+
+def run(size: Size, json_file: Path | None, against: Path | None) -> None:
+    """Measures, prints a table, and writes it as JSON and as a picture beside it.
 
     Raises:
         ServerError: something could not be started, or the log has other charges than
-            there were answers.
+            there were answers; or calls cost more than `against` allows.
     """
     port = next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
     with (
@@ -206,7 +172,7 @@ def run(size: Size, json_file: Path | None) -> None:
             port=port, data=Path(folder), residents=size.residents, workers=None
         ) as all_of,
         _constant() as constant,
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as driver,
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as driver,
     ):
         console.print(f"{size.institutions:,} institutions ...")
         keys = asyncio.run(_partners(all_of, size.institutions))
@@ -222,11 +188,19 @@ def run(size: Size, json_file: Path | None) -> None:
             for name, kind in kinds.items():
                 console.print(f"round {number + 1}: {name} ...")
                 before = _cpu(all_of.gateway.pid)
-                heard = driver.submit(_drive, kind, size.seconds).result()
+                heard = drive(driver, kind, Drive(CONNECTIONS, size.seconds)).result()
                 _note(measured[name], heard, _cpu(all_of.gateway.pid) - before)
             bare.append(floor.measure(floors, CONNECTIONS, size.seconds))
         _check(measured, asyncio.run(_charged(all_of)))
-    _tell(size, measured, statistics.median(bare), json_file)
+        console.print("latency against load ...")
+        verify, seconds = measured["verify"].rate, size.seconds * POINT_ROUNDS
+        points = curve(driver, kinds["verify"], verify, seconds)
+        crowd = Kind(all_of.port, _crowd(keys[-1], niks))
+        disturbed = beside(driver, (kinds["verify"], crowd), verify, seconds)
+        memory = _memory(all_of.gateway.pid)
+    bare_rate = statistics.median(bare)
+    figures = Figures(size, measured, bare_rate, points, disturbed, memory)
+    report(figures, json_file, against)
 
 
 def _note(measured: Measured, heard: Heard, cpu: float) -> None:
@@ -247,48 +221,3 @@ def _check(measured: dict[str, Measured], charged: int) -> None:
     answered += measured["refused"].statuses[200]
     if answered != charged:
         raise ServerError(f"{answered} answers, and {charged} charges in the log.")
-
-
-def _tell(
-    size: Size, measured: dict[str, Measured], bare: float, json_file: Path | None
-) -> None:
-    constant, verify = measured["constant"].rate, measured["verify"].rate
-    table = Table("", "answers/s", "x constant", "x pgbench", "CPU µs", "statuses")
-    for name, one in measured.items():
-        table.add_row(
-            name if name != "batch" else f"batch of {BATCH}",
-            f"{one.rate:,.0f}",
-            f"{one.rate / constant:.2f}",
-            f"{one.rate / bare:.2f}",
-            "" if name == "constant" else f"{statistics.median(one.micros):,.0f}",
-            ", ".join(f"{status}: {n:,}" for status, n in sorted(one.statuses.items())),
-        )
-    table.add_row("pgbench, two statements", f"{bare:,.0f}", "", "1.00", "", "")
-    console.print(table)
-    subjects = measured["batch"].rate * BATCH
-    console.print(
-        f"subjects/s in batches: {subjects:,.0f}, {subjects / verify:.1f} x verify"
-    )
-    if json_file is not None:
-        _write(size, measured, bare, json_file)
-
-
-def _write(
-    size: Size, measured: dict[str, Measured], bare: float, json_file: Path
-) -> None:
-    machine = {
-        "cpus": os.cpu_count(),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
-    }
-    kinds = {
-        name: {"rates": one.rates, "cpu_micros": one.micros}
-        for name, one in measured.items()
-    }
-    document = {
-        "machine": machine,
-        "size": asdict(size),
-        "pgbench": bare,
-        "kinds": kinds,
-    }
-    json_file.write_text(json.dumps(document, indent=1) + "\n", "utf-8")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -30,3 +31,12 @@ def test_a_short_bench_tells_a_rate_of_every_kind(tmp_path: Path) -> None:
     assert tuple(document["kinds"]) == kinds
     assert all(min(one["rates"]) > 0 for one in document["kinds"].values())
     assert document["pgbench"] > 0
+    offered = [point["offered"] for point in document["latency"]]
+    assert offered == sorted(offered)
+    assert all(
+        0 < point["p50"] <= point["p99"] <= point["p999"]
+        for point in document["latency"]
+    )
+    assert min(document["beside"].values()) > 0
+    drawn = ElementTree.parse(told.with_suffix(".svg")).getroot()  # noqa: S314 - our own
+    assert len(drawn.findall("{*}polyline")) == 3
