@@ -4,8 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -38,5 +38,5 @@ def test_a_short_bench_tells_a_rate_of_every_kind(tmp_path: Path) -> None:
         for point in document["latency"]
     )
     assert min(document["beside"].values()) > 0
-    drawn = ElementTree.parse(told.with_suffix(".svg")).getroot()  # noqa: S314 - our own
+    drawn = ET.parse(told.with_suffix(".svg")).getroot()  # noqa: S314 - our own
     assert len(drawn.findall("{*}polyline")) == 3
