@@ -43,7 +43,7 @@ bench-audit: $(VENV)/.dev ## bytes an entry and latencies of the log, at ROWS an
 	@$(BIN)/python -m tests.benchmarks.audit_scale --rows $(ROWS) $(ARGS)
 
 bench: $(VENV)/.runtime ## calls a second of each kind, and what this machine could do bare; ARGS="--json bench.json"
-	@$(BIN)/python -m gateway bench $(ARGS)
+	@$(BIN)/python -m gateway bench --against docs/bench.json $(ARGS)
 
 check: $(VENV)/.dev ## lint, format, types, import contracts
 	@$(BIN)/ruff check .
