@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate
 from multiprocessing import get_context
@@ -31,6 +31,7 @@ from gateway.clock import from_datetime
 from gateway.embedded import floor, samples
 from gateway.embedded.demo import Standing, standing
 from gateway.embedded.driving import SEED, Drive, Kind, drive
+from gateway.embedded.floor import Floor
 from gateway.embedded.latency import beside, curve
 from gateway.embedded.load import Heard
 from gateway.embedded.processes import ServerError
@@ -182,15 +183,7 @@ def run(size: Size, json_file: Path | None, against: Path | None) -> None:
         niks = [str(resident["nik"]) for resident in sample]
         kinds = _kinds(all_of, keys, niks) | {"constant": constant}
         floors = floor.prepare(all_of, niks)
-        measured = {name: Measured([], Counter(), []) for name in kinds}
-        bare: list[float] = []
-        for number in range(size.rounds):
-            for name, kind in kinds.items():
-                console.print(f"round {number + 1}: {name} ...")
-                before = _cpu(all_of.gateway.pid)
-                heard = drive(driver, kind, Drive(CONNECTIONS, size.seconds)).result()
-                _note(measured[name], heard, _cpu(all_of.gateway.pid) - before)
-            bare.append(floor.measure(floors, CONNECTIONS, size.seconds))
+        measured, bare = _rounds(size, all_of, kinds, floors, driver)
         _check(measured, asyncio.run(_charged(all_of)))
         console.print("latency against load ...")
         verify, seconds = measured["verify"].rate, size.seconds * POINT_ROUNDS
@@ -198,9 +191,28 @@ def run(size: Size, json_file: Path | None, against: Path | None) -> None:
         crowd = Kind(all_of.port, _crowd(keys[-1], niks))
         disturbed = beside(driver, (kinds["verify"], crowd), verify, seconds)
         memory = _memory(all_of.gateway.pid)
-    bare_rate = statistics.median(bare)
-    figures = Figures(size, measured, bare_rate, points, disturbed, memory)
+    figures = Figures(size, measured, bare, points, disturbed, memory)
     report(figures, json_file, against)
+
+
+def _rounds(
+    size: Size,
+    all_of: Standing,
+    kinds: dict[str, Kind],
+    floors: Floor,
+    driver: Executor,
+) -> tuple[dict[str, Measured], float]:
+    """Each kind and the floor in turn, again and again; and the median of the floor."""
+    measured = {name: Measured([], Counter(), []) for name in kinds}
+    bare: list[float] = []
+    for number in range(size.rounds):
+        for name, kind in kinds.items():
+            console.print(f"round {number + 1}: {name} ...")
+            before = _cpu(all_of.gateway.pid)
+            heard = drive(driver, kind, Drive(CONNECTIONS, size.seconds)).result()
+            _note(measured[name], heard, _cpu(all_of.gateway.pid) - before)
+        bare.append(floor.measure(floors, CONNECTIONS, size.seconds))
+    return measured, statistics.median(bare)
 
 
 def _note(measured: Measured, heard: Heard, cpu: float) -> None:
