@@ -2,10 +2,10 @@
 
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Network
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from litestar import Request, Response
@@ -159,29 +159,40 @@ def check_declared(request: HttpRequest, wanted: str = "application/json") -> No
 
 async def _read_body(request: HttpRequest, most: int) -> bytes:
     """All of it; no more than the limit is kept, whatever comes."""
-    return b"".join([piece async for piece in body_pieces(request, most)])
+    return b"".join([piece async for piece in BodyPieces(request, most)])
 
 
-async def body_pieces(request: HttpRequest, most: int) -> AsyncIterator[bytes]:
-    """The body as it comes in.
+class BodyPieces:
+    """The body as it comes in. No generator: the loop would keep a list of those.
 
     Raises:
-        PayloadTooLarge, CallerGone: on the way.
+        PayloadTooLarge: at once where it is announced to be longer than `most`, or on the
+            way; CallerGone: on the way.
     """
-    announced = header_values(request, b"content-length")
-    if announced and int(announced[0]) > most:
-        raise PayloadTooLarge
-    length, more = 0, True
-    while more:
-        message = await request.receive()
+
+    def __init__(self, request: HttpRequest, most: int) -> None:
+        announced = header_values(request, b"content-length")
+        if announced and int(announced[0]) > most:
+            raise PayloadTooLarge
+        self._request = request
+        self._left = most
+        self._more = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._more:
+            raise StopAsyncIteration
+        message = await self._request.receive()
         if message["type"] != "http.request":
             raise CallerGone
-        piece = message.get("body", b"")
-        length += len(piece)
-        if length > most:
+        piece: bytes = message.get("body", b"")
+        self._left -= len(piece)
+        if self._left < 0:
             raise PayloadTooLarge
-        yield piece
-        more = message.get("more_body", False)
+        self._more = message.get("more_body", False)
+        return piece
 
 
 def identify_staff(

@@ -15,9 +15,9 @@ from gateway.clock import to_text
 from gateway.edge import questions, rendering, strict
 from gateway.edge.caller import (
     MOST_BODY,
+    BodyPieces,
     HttpRequest,
     begin,
-    body_pieces,
     check_declared,
     credential,
     header_values,
@@ -59,7 +59,7 @@ def _reader(request: HttpRequest) -> Callable[[], Awaitable[Upload]]:
             # To ignore it would let a repetition be charged twice.
             at = "/headers/idempotency-key"
             faults.append(Fault(at, "a job cannot be repeated under a key"))
-        pieces = body_pieces(request, MOST_JOB_BODY)
+        pieces = BodyPieces(request, MOST_JOB_BODY)
         reading = _Reading(operation, faults)
         return Upload(operation, purpose, reading.slices(pieces), faults)
 
@@ -100,15 +100,16 @@ class _Reading:
                 Fault("", f"{self._untold} more faults are not told here")
             )
 
-    def _check_length(self, rest: bytes) -> None:
-        if len(rest) > MOST_BODY:
+    def _check_length(self, line: bytes) -> None:
+        if len(line) > MOST_BODY:
             wanted = f"want a line of at most {MOST_BODY} bytes"
             raise InvalidRequest([*self._faults, Fault(f"/{self._lines}", wanted)])
-        if self._lines > MOST_ITEMS:
+        if self._lines >= MOST_ITEMS and line:
             wanted = f"want 1 to {MOST_ITEMS:,} lines"
             raise InvalidRequest([*self._faults, Fault("", wanted)])
 
     def _item(self, line: bytes) -> Item:
+        self._check_length(line)
         at = f"/{self._lines}"
         self._lines += 1
         scratch = Batch(operation=self._operation)

@@ -7,6 +7,7 @@ so that a faster or busier machine changes nothing.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 # Runs of the same code differ by a tenth on a shared machine.
@@ -15,17 +16,12 @@ SLACK: Final = 1.25
 
 def worth(kinds: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Of each kind, its CPU in calls of the constant route."""
-    constant = _median(kinds["constant"]["rates"])
+    constant = median(kinds["constant"]["rates"])
     return {
-        name: _median(told["cpu_micros"]) * constant / 1_000_000
+        name: median(told["cpu_micros"]) * constant / 1_000_000
         for name, told in kinds.items()
         if name != "constant"
     }
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]
 
 
 def dearer(

@@ -18,13 +18,17 @@ from gateway.gathering import to_its_end
 from gateway.jobs.ending import End, end
 from gateway.jobs.job import KEPT_SECONDS, MOST_AT_ONCE, MOST_ITEMS, Job, job_id
 from gateway.jobs.store import Overtaken, Store
-from gateway.jobs.vault import Answered, Box, Vault
+from gateway.jobs.vault import Answered, Vault
 from gateway.lookup import Call, Lookups, Question
+from gateway.partners.agreement import applicable, permit
+from gateway.partners.directory import Institution
 from gateway.problems import (
+    AgreementInactive,
     AuditUnavailable,
     Fault,
     InvalidRequest,
     NotFound,
+    NotGranted,
     QuotaExceeded,
 )
 from gateway.vocabulary import Outcome
@@ -69,10 +73,12 @@ class Jobs:
             key, institution = held.caller(call)
             upload = await call.read()
             job = UUID(batch_name(held.clock.now()))
-            box = self.vault.box(job, self.vault.newest)
             accepted: Job | None = None
             try:
-                await self._receive(call, job, box, upload)
+                keep = self._may(institution, upload)
+                if keep:
+                    await self._begin(call, job, upload)
+                await self._receive(call, job, upload, keep=keep)
                 operation, purpose = upload.operation, upload.purpose
                 if upload.faults or operation is None or purpose is None:
                     raise InvalidRequest(upload.faults)
@@ -95,29 +101,51 @@ class Jobs:
         with suppress(AuditUnavailable):
             await self.store.fetch("drop_received", job)
 
+    def _may(self, institution: Institution, upload: Upload) -> bool:
+        """Whether any such job would be taken: of others nothing need be kept.
+
+        They are read all the same: what is wrong with a body is told first.
+        """
+        if upload.faults:
+            return False
+        now = self.lookups.clock.now()
+        try:
+            permit(
+                applicable(institution.agreements, now),
+                at=now,
+                purpose=str(upload.purpose),
+                operations=("batch", str(upload.operation)),
+                fields=(),
+            )
+        except (AgreementInactive, NotGranted):
+            return False
+        return True
+
+    async def _begin(self, call: Call[Upload], job: UUID, upload: Upload) -> None:
+        access = call.access
+        begun = await self.store.fetch(
+            *("begin", job, access.institution, access.key and access.key.number),
+            *(access.address, OPERATIONS[str(upload.operation)], upload.purpose),
+            *(self.vault.newest, "receiving", MOST_AT_ONCE),
+        )
+        if not begun:
+            raise QuotaExceeded(("jobs",), _RETRY_SECONDS)
+
     async def _receive(
-        self, call: Call[Upload], job: UUID, box: Box, upload: Upload
+        self, call: Call[Upload], job: UUID, upload: Upload, *, keep: bool
     ) -> None:
         """Keeps the items as they come in, as long as nothing is wrong with them."""
-        access = call.access
+        access, box = call.access, self.vault.box(job, self.vault.newest)
         access.purpose = self.lookups.purpose_of(upload.purpose)
-        if not upload.faults:
-            begun = await self.store.fetch(
-                *("begin", job, access.institution, access.key and access.key.number),
-                *(access.address, OPERATIONS[str(upload.operation)], upload.purpose),
-                *(self.vault.newest, "receiving", MOST_AT_ONCE),
-            )
-            if not begun:
-                raise QuotaExceeded(("jobs",), _RETRY_SECONDS)
         async for items in upload.slices:
-            if not upload.faults:
+            if keep and not upload.faults:
                 first, names = upload.items, box.names(items)
                 sealed = box.seal_items(first, items)
                 await self.store.fetch("keep_items", job, first, names, sealed)
             upload.items += len(items)
             upload.fields.update(name for item in items for name in item.fields)
             access.count = max(1, upload.items)
-        if not upload.faults:
+        if keep and not upload.faults:
             twice = await self.store.fetch("twice", job, MOST_FAULTS)
             upload.faults += [
                 Fault(f"/{row['place']}/id", "given to an item before") for row in twice

@@ -34,6 +34,7 @@ from gateway.problems import (
     AuditUnavailable,
     Failure,
     QuotaExceeded,
+    ReducedCapacity,
     Refusal,
     Unauthenticated,
 )
@@ -84,6 +85,9 @@ class JobWorker:
 
     async def _advance(self, job: Job) -> float:
         """Seconds after which there is to be more of it."""
+        if self._held.clock.now() - job.created_at > LONGEST_SECONDS * SECOND:
+            await self._fail(job, Reason.TEMPORARY_REDUCED_CAPACITY)
+            return 0.0
         try:
             key, agreement, grant = self._permitted(job)
             return await self._answer(job, key, agreement, grant)
@@ -116,7 +120,7 @@ class JobWorker:
             operations=operations,
             fields=job.fields,
         )
-        if agreement is None or now - job.created_at > LONGEST_SECONDS * SECOND:
+        if agreement is None:
             raise AgreementInactive
         return key, agreement, grant
 
@@ -211,8 +215,10 @@ class JobWorker:
             quota_cost=job.reserved,
             shadow=agreement.shadow,
         )
-        if not anew.admitted:
+        if {"day", "month"} & set(anew.violated):
             raise QuotaExceeded(anew.violated, anew.retry_after)
+        if not anew.admitted:
+            raise ReducedCapacity("its key is refused for the rest of the minute")
         await self._move(job, anew)
         # After it is durable: until then too much is counted, and never too little.
         await return_units(self._held.limiter, job, anew.generation)
@@ -223,8 +229,10 @@ class JobWorker:
             async with self._store.transaction() as change:
                 at = to_datetime(anew.at)
                 await change.change("reserve_anew", job.id, job.lease, at)
-        except Overtaken:
-            await self._held.limiter.give_back(job.institution, anew)
+        except (Overtaken, AuditUnavailable) as error:
+            # Or each try would reserve them once more.
+            if isinstance(error, Overtaken) or not error.fate_unknown:
+                await self._held.limiter.give_back(job.institution, anew)
             raise
 
     async def _again(self, job: Job) -> Job:

@@ -12,12 +12,15 @@ from gateway.postgres import pool
 from gateway.quota.reconciliation import Difference, reconcile
 from gateway.redis import open_redis
 from tests.acceptance.callers import Caller
+from tests.acceptance.ledger import of_institution
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service
 from tests.acceptance.wire import Answer
 
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}
 PATIENCE: Final = 300.0
+# At half of it a job of a few hundred items takes long enough to be looked at.
+SLOW: Final = {"rate": 40, "burst": 40, "day": 1_000, "month": 2_000}
 
 
 def claims(service: Service, number: int, **changes: object) -> dict[str, Any]:
@@ -95,6 +98,11 @@ async def difference(service: Service, caller: Caller) -> list[Difference]:
     finally:
         await redis.aclose()
     return [one for one in found.differences if one.institution == caller.institution]
+
+
+async def entries_of(service: Service, institution: int, operation: str) -> list[Any]:
+    found = await of_institution(service.auditor_dsn, institution)
+    return [one for one in found if one["operation"] == operation]
 
 
 async def used(service: Service, caller: Caller) -> tuple[int, int]:

@@ -1,21 +1,19 @@
 """A job: a batch that is handed in now and answered by and by."""
 
-import asyncio
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
-import psutil
 import pytest
 
-from gateway.redis import open_server
 from tests.acceptance.job_calls import (
     NDJSON,
+    SLOW,
     begun,
     claims,
     difference,
+    entries_of,
     lines,
     over,
-    read,
     results,
     submit,
     used,
@@ -27,16 +25,6 @@ from tests.acceptance.service import Service
 pytestmark = [pytest.mark.acceptance]
 
 WRONG: Final = {"birth_date": "1801-01-01"}
-# At half of it a job of a few hundred items takes long enough to be looked at.
-SLOW: Final = {"rate": 40, "burst": 40, "day": 1_000, "month": 2_000}
-
-LARGE: Final = 300_000
-MOST_MEMORY: Final = 12 * 1024 * 1024
-
-
-async def entries_of(service: Service, institution: int, operation: str) -> list[Any]:
-    found = await of_institution(service.auditor_dsn, institution)
-    return [one for one in found if one["operation"] == operation]
 
 
 async def test_each_item_is_answered_in_order_with_an_entry_of_its_own(
@@ -124,6 +112,31 @@ async def kept(service: Service, institution: int) -> int:
         await connection.close()
 
 
+async def test_a_line_may_be_sixteen_kibibytes_and_no_more(service: Service) -> None:
+    caller = service.newcomer()
+    longest = lines([claims(service, 0)])[:-1].ljust(16 * 1024) + b"\n"
+    assert (await submit(service, caller, longest)).status == 202
+    answer = await submit(service, caller, lines([claims(service, 1)]) + b" " + longest)
+    assert answer.status == 400
+    assert [fault["pointer"] for fault in answer.json["errors"]] == ["/1"]
+    # And where it has no end.
+    answer = await submit(service, caller, b" " * 40_000)
+    assert [fault["pointer"] for fault in answer.json["errors"]] == ["/0"]
+
+
+async def test_a_body_that_is_announced_too_long_is_not_read(service: Service) -> None:
+    caller = service.newcomer()
+    headers = NDJSON | {"Content-Length": str(512 * 1024 * 1024 + 1)}
+    answer = await service.ask(
+        "POST",
+        "/v1/jobs?operation=verify&purpose=treatment",
+        key=caller.key,
+        headers=headers,
+    )
+    assert (answer.status, answer.reason) == (413, "payload-too-large")
+    assert await kept(service, caller.institution) == 0
+
+
 async def test_a_name_given_twice_is_found_however_far_apart(service: Service) -> None:
     caller = service.newcomer()
     items = [claims(service, number) for number in range(500)]
@@ -190,126 +203,6 @@ async def test_more_than_the_quota_is_refused_whole(service: Service) -> None:
     assert await kept(service, caller.institution) == 0
 
 
-async def test_units_are_reserved_and_those_of_a_cancelled_job_are_given_back(
-    service: Service,
-) -> None:
-    caller = await service.make_caller(limits=SLOW)
-    items = [claims(service, number) for number in range(500)]
-    job = (await submit(service, caller, items)).json["id"]
-    assert await used(service, caller) == (500, 500)
-    await begun(service, caller, job)
-    waiting = await service.ask("GET", f"/v1/jobs/{job}/results", key=caller.key)
-    assert (waiting.status, waiting.headers["retry-after"]) == (202, "5")
-    gone = await service.ask("DELETE", f"/v1/jobs/{job}", key=caller.key)
-    assert gone.status == 204
-    cancelled = (await read(service, caller, job)).json
-    assert (cancelled["status"], cancelled["reserved"]) == ("cancelled", 0)
-    answered = cancelled["answered"]
-    assert 0 < answered < 500
-    await asyncio.sleep(1.5)
-    entered = await entries_of(service, caller.institution, "batch.verify")
-    assert len(entered) == answered
-    assert await used(service, caller) == (answered, answered)
-    assert await difference(service, caller) == []
-    again = await service.ask("DELETE", f"/v1/jobs/{job}", key=caller.key)
-    assert (again.status, again.reason) == (404, "not-found")
-    (entry,) = [
-        one
-        for one in await entries_of(service, caller.institution, "job.cancel")
-        if one["outcome"] == "done"
-    ]
-    assert (entry["access_id"], entry["reference"]) == (gone.access_id, job)
-
-
-async def test_units_of_a_job_are_counted_when_counters_are_made_from_the_log(
-    service: Service,
-) -> None:
-    caller = await service.make_caller(limits=SLOW)
-    items = [claims(service, number) for number in range(300)]
-    job = (await submit(service, caller, items)).json["id"]
-    await begun(service, caller, job)
-    async with open_server(service.valkey.url) as redis:
-        await redis.flushall()
-    assert await used(service, caller) == (300, 300)
-    assert await difference(service, caller) == []
-    await service.ask("DELETE", f"/v1/jobs/{job}", key=caller.key)
-    answered = (await read(service, caller, job)).json["answered"]
-    assert await used(service, caller) == (answered, answered)
-    assert await difference(service, caller) == []
-
-
-async def test_a_job_ends_where_its_agreement_does(service: Service) -> None:
-    caller = await service.make_caller(limits=SLOW)
-    items = [claims(service, number) for number in range(300)]
-    job = (await submit(service, caller, items)).json["id"]
-    async with service.admin() as admin:
-        await admin.execute(
-            "UPDATE agreements SET status = 'suspended' WHERE id = $1", caller.agreement
-        )
-    ended = await over(service, caller, job)
-    assert ended["status"] == "failed"
-    assert ended["problem"]["type"] == "/problems/agreement-inactive"
-    answered = ended["answered"]
-    assert answered < 300
-    assert len(await results(service, caller, job)) == answered
-    entered = await entries_of(service, caller.institution, "batch.verify")
-    (refused,) = [one for one in entered if one["outcome"] == "refused"]
-    assert (refused["count"], refused["reference"]) == (300 - answered, job)
-    assert refused["reason"] == "agreement-inactive"
-    assert await difference(service, caller) == []
-
-
-async def as_if_reserved_yesterday(service: Service, job: str) -> None:
-    """And counted so: the counters are made from the log."""
-    connection = await asyncpg.connect(service.environment["GATEWAY_POSTGRES_DSN"])
-    try:
-        await connection.execute(
-            "UPDATE jobs SET reserved_at = reserved_at - interval '1 day' WHERE id = $1",
-            job,
-        )
-    finally:
-        await connection.close()
-    async with open_server(service.valkey.url) as redis:
-        await redis.flushall()
-
-
-async def test_what_is_left_at_midnight_is_reserved_in_the_new_day(
-    service: Service,
-) -> None:
-    caller = await service.make_caller(limits=SLOW)
-    items = [claims(service, number) for number in range(200)]
-    job = (await submit(service, caller, items)).json["id"]
-    await begun(service, caller, job)
-    await as_if_reserved_yesterday(service, job)
-    seen = (await read(service, caller, job)).json["answered"]
-    now = await begun(service, caller, job, after=seen)
-    assert now["status"] == "running"
-    assert await used(service, caller) == (200, 200)
-    assert await difference(service, caller) == []
-    done = await over(service, caller, job)
-    assert (done["status"], done["answered"]) == ("done", 200)
-    assert await used(service, caller) == (200, 200)
-    assert await difference(service, caller) == []
-
-
-async def test_a_job_that_the_new_day_has_no_room_for_fails(service: Service) -> None:
-    caller = await service.make_caller(limits=SLOW)
-    items = [claims(service, number) for number in range(300)]
-    job = (await submit(service, caller, items)).json["id"]
-    await begun(service, caller, job)
-    async with service.admin() as admin:
-        await admin.execute(
-            "UPDATE agreements SET day = 100 WHERE id = $1", caller.agreement
-        )
-    await as_if_reserved_yesterday(service, job)
-    ended = await over(service, caller, job)
-    assert ended["status"] == "failed"
-    assert ended["problem"]["type"].endswith("#quota-exceeded")
-    answered = ended["answered"]
-    assert await used(service, caller) == (answered, answered)
-    assert await difference(service, caller) == []
-
-
 async def test_another_institutions_job_is_as_one_that_is_not_there(
     service: Service,
 ) -> None:
@@ -337,51 +230,40 @@ async def test_four_jobs_may_be_under_way_at_once(service: Service) -> None:
         await service.ask("DELETE", f"/v1/jobs/{answer.json['id']}", key=caller.key)
 
 
-@pytest.mark.slow
-async def test_a_large_job_does_not_stay_in_a_workers_memory(service: Service) -> None:
-    caller = service.newcomer()
-    items = [claims(service, number) for number in range(LARGE)]
-
-    def memory() -> int:
-        workers = sorted(service.gateway.workers())
-        return max(psutil.Process(pid).memory_info().rss for pid in workers)
-
-    small = await submit(service, caller, items[:1_000])
-    await over(service, caller, small.json["id"])
-    before = memory()
-    body = lines(items)
-    del items
-    accepted = await submit(service, caller, body)
-    assert accepted.status == 202, accepted.body
-    assert len(body) > 2 * MOST_MEMORY
-    assert memory() - before < MOST_MEMORY
-    await over(service, caller, accepted.json["id"])
-    told = await results(service, caller, accepted.json["id"])
-    assert [one["id"] for one in told] == [f"row-{n}" for n in range(LARGE)]
-    assert memory() - before < MOST_MEMORY
+async def kept_text(service: Service) -> dict[str, str]:
+    """All that the tables of jobs hold, bytes in hexadecimal digits."""
+    connection = await asyncpg.connect(service.environment["GATEWAY_POSTGRES_DSN"])
+    try:
+        return {
+            table: "".join(
+                row["t"]
+                for row in await connection.fetch(
+                    f"SELECT t::text AS t FROM {table} AS t"
+                )
+            )
+            for table in ("jobs", "job_items", "job_answers")
+        }
+    finally:
+        await connection.close()
 
 
 async def test_nothing_of_a_job_stands_in_the_database_or_in_a_line_of_the_log(
     service: Service,
 ) -> None:
-    caller = service.newcomer()
+    caller = await service.make_caller(limits=SLOW)
     resident = service.residents[17]
-    name = {"name": "Kenari Kuning"}
-    items = [claims(service, 17, id="canary-id", claims=name)]
-    job = (await submit(service, caller, items)).json["id"]
-    await over(service, caller, job)
-    canaries = [nik_of(resident), "Kenari Kuning"]
-    connection = await asyncpg.connect(service.environment["GATEWAY_POSTGRES_DSN"])
-    try:
-        for table in ("jobs", "job_items", "job_answers"):
-            rows = await connection.fetch(f"SELECT t::text AS t FROM {table} AS t")
-            text = "".join(row["t"] for row in rows)
-            assert rows or table == "job_items"
-            for canary in canaries:
-                assert canary not in text
-                assert canary.encode().hex() not in text
-    finally:
-        await connection.close()
+    # The first are answered while the last still wait.
+    item = {"nik": nik_of(resident), "fields": ["name"]}
+    items = [item | {"id": f"canary-id-{number}"} for number in range(100)]
+    query = "operation=fetch&purpose=treatment"
+    job = (await submit(service, caller, items, query)).json["id"]
+    await begun(service, caller, job)
+    held = await kept_text(service)
+    assert all(held.values()), "there is to be something to look through"
     log = service.gateway.log_file.read_text()
-    for canary in canaries:
+    for canary in (nik_of(resident), str(resident["name"]), "canary-id"):
         assert canary not in log
+        for text in held.values():
+            assert canary not in text
+            assert canary.encode().hex() not in text
+    await service.ask("DELETE", f"/v1/jobs/{job}", key=caller.key)

@@ -9,7 +9,14 @@ from typing import Final
 
 import pytest
 
-from tests.acceptance.job_calls import claims, difference, over, results, submit, used
+from tests.acceptance.job_calls import (
+    claims,
+    difference,
+    over,
+    results,
+    submit,
+    used,
+)
 from tests.acceptance.ledger import of_institution
 from tests.acceptance.service import WORKERS, Service
 
@@ -17,7 +24,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
 
 ITEMS: Final = 6_000
 # So that a job takes seconds, and bits of it are under way whenever a worker dies.
-LIMITS: Final = {"rate": 2_000, "burst": 400, "day": 10_000, "month": 10_000}
+LIMITS: Final = {"rate": 600, "burst": 400, "day": 10_000, "month": 10_000}
 KILLS: Final = 6
 
 
