@@ -66,3 +66,32 @@ async def test_units_are_held_exactly_as_long_as_items_wait(database: Database) 
             await hot.execute("UPDATE jobs SET reserved = 1 WHERE id = $1", job)
     finally:
         await hot.close()
+
+
+async def test_only_who_holds_the_lease_moves_a_job_on_and_only_from_where_it_is(
+    database: Database,
+) -> None:
+    hot = await asyncpg.connect(database.dsn("hot"))
+    try:
+        job = await begin(hot)
+        now = await hot.fetchval("SELECT clock_timestamp()")
+        await hot.fetch(SQL["accept"], job, 0, 10, now)
+        frozen, alive = uuid4(), uuid4()
+
+        async def advance(lease: UUID, first: int) -> int:
+            return len(await hot.fetch(SQL["advance"], job, lease, first, 5))
+
+        assert len(await hot.fetch(SQL["take"], frozen, 0)) == 1
+        # Its time is over: another takes the job, and then nobody else can.
+        assert len(await hot.fetch(SQL["take"], alive, 60)) == 1
+        assert await hot.fetch(SQL["take"], uuid4(), 60) == []
+        assert await advance(frozen, 0) == 0
+        assert await advance(alive, 0) == 1
+        assert await advance(alive, 0) == 0
+        assert await advance(alive, 5) == 1
+        row = await hot.fetchrow("SELECT status, answered, reserved FROM jobs")
+        assert row is not None
+        assert tuple(row) == ("done", 10, 0)
+        assert await advance(alive, 10) == 0
+    finally:
+        await hot.close()
