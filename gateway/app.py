@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Final
+from pathlib import Path
 
 import structlog
 from litestar import Litestar, Response
@@ -30,23 +30,8 @@ from gateway.audit.whole_log import WholeLog
 from gateway.batching import Batches
 from gateway.changes import Keeper
 from gateway.clock import ServerClock
-from gateway.edge import (
-    administration,
-    auditing,
-    explanations,
-    exports,
-    health,
-    jobs,
-    listings,
-    lookups,
-    openapi,
-    operations,
-    rendering,
-    summaries,
-)
-from gateway.edge import (
-    log as public_log,
-)
+from gateway.console.sessions import Sessions
+from gateway.edge import rendering
 from gateway.edge.caller import MOST_BODY, HttpRequest, Services
 from gateway.edge.health import Health
 from gateway.edge.other_methods import refuse_other_methods
@@ -63,9 +48,9 @@ from gateway.quota.limiter import Limiter
 from gateway.quota.overview import Overview
 from gateway.redis import open_redis
 from gateway.registry.residents import Residents
+from gateway.routes import AUDITED, ROUTES
 from gateway.settings import NumberedKeys, ServeSettings, read_settings
 from gateway.tasks import keep_running
-from gateway.vocabulary import Operation
 
 log = structlog.get_logger()
 
@@ -75,99 +60,16 @@ COLLECT_AFTER = 50_000
 _NO_ROUTE = {404: NotFound, 405: MethodNotAllowed}
 
 
-# Every audited path, with what another method is entered as, and the methods it has.
-AUDITED: Final = (
-    ("/v1/verify", Operation.VERIFY, "POST"),
-    ("/v1/fetch", Operation.FETCH, "POST"),
-    ("/v1/batch", Operation.BATCH, "POST"),
-    ("/v1/jobs", Operation.JOB_SUBMIT, "POST"),
-    ("/v1/jobs/{job_id:str}", Operation.JOB_READ, "GET", "DELETE"),
-    ("/v1/jobs/{job_id:str}/results", Operation.JOB_ANSWERS, "GET"),
-    ("/v1/account", Operation.ACCOUNT, "GET"),
-    ("/v1/receipts/{access_id:str}", Operation.RECEIPT, "GET"),
-    ("/audit/entries", Operation.AUDIT_SEARCH, "GET"),
-    ("/audit/subject-searches", Operation.AUDIT_SUBJECT_SEARCH, "POST"),
-    ("/audit/entries/{access_id:str}", Operation.AUDIT_ENTRY, "GET"),
-    ("/audit/entries/{access_id:str}/proof", Operation.AUDIT_PROOF, "GET"),
-    ("/audit/summary", Operation.AUDIT_SUMMARY, "GET"),
-    ("/audit/export", Operation.AUDIT_EXPORT, "GET"),
-    ("/ops/journal", Operation.OPS_JOURNAL, "GET"),
-    ("/ops/limits", Operation.OPS_LIMITS, "GET"),
-    ("/admin/institutions", Operation.INSTITUTION_READ, "GET", "POST"),
-    ("/admin/institutions/{institution:str}", Operation.INSTITUTION_READ, "GET"),
-    ("/admin/agreements", Operation.AGREEMENT_READ, "GET", "POST"),
-    ("/admin/agreements/{agreement:str}", Operation.AGREEMENT_READ, "GET", "PATCH"),
-    ("/admin/keys", Operation.KEY_READ, "GET", "POST"),
-    ("/admin/keys/{key:str}", Operation.KEY_READ, "GET", "DELETE"),
-    ("/admin/staff", Operation.STAFF_READ, "GET", "POST"),
-    ("/admin/staff/{member:str}", Operation.STAFF_READ, "GET", "DELETE"),
-)
-ROUTES: Final = (
-    lookups.verify,
-    lookups.fetch,
-    lookups.batch,
-    jobs.submit,
-    jobs.read,
-    jobs.results,
-    jobs.cancel,
-    lookups.account,
-    lookups.receipt,
-    auditing.search,
-    auditing.search_subject,
-    auditing.one_entry,
-    auditing.proof,
-    exports.export,
-    summaries.summary,
-    operations.journal,
-    operations.limits,
-    listings.institutions,
-    listings.one_institution,
-    listings.agreements,
-    listings.one_agreement,
-    listings.keys,
-    listings.one_key,
-    listings.staff,
-    listings.one_of_staff,
-    administration.create_institution,
-    administration.create_agreement,
-    administration.change_agreement,
-    administration.create_key,
-    administration.revoke_key,
-    administration.create_staff,
-    administration.revoke_staff,
-    public_log.checkpoint,
-    public_log.key,
-    public_log.inclusion,
-    public_log.consistency,
-    public_log.range_proof,
-    public_log.leaves,
-    health.live,
-    health.ready,
-    health.metrics,
-    explanations.explain,
-    openapi.document,
-)
-
-# What comes by the thousand a second.
-EXPRESS: Final = (lookups.verify, lookups.fetch, lookups.batch)
-
-
 class Worker:
     """What one worker holds open."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        self.peppers = NumberedKeys.read(
-            settings.pepper_file, setting="GATEWAY_PEPPER_FILE"
-        )
+        self.peppers = _keys(settings.pepper_file, "GATEWAY_PEPPER_FILE")
         self.subjects = SubjectKeys(
-            NumberedKeys.read(
-                settings.subject_keys_file, setting="GATEWAY_SUBJECT_KEYS_FILE"
-            )
+            _keys(settings.subject_keys_file, "GATEWAY_SUBJECT_KEYS_FILE")
         )
         self.note_keys = note_keys(
-            NumberedKeys.read(
-                settings.signing_key_file, setting="GATEWAY_SIGNING_KEY_FILE"
-            ),
+            _keys(settings.signing_key_file, "GATEWAY_SIGNING_KEY_FILE"),
             settings.log_origin,
         )
         self.archive = Archive(settings.archive_dir)
@@ -183,6 +85,9 @@ class Worker:
             str(settings.receipts_dsn), name="receipts", size=2, statement_seconds=5
         )
         self.jobs: Pool = pool(self._hot, name="jobs", size=4, statement_seconds=30)
+        self.console: Pool = pool(
+            self._hot, name="console", size=2, statement_seconds=5
+        )
         self.vault = Vault(self.peppers)
         self.links: list[Link] = []
 
@@ -214,6 +119,10 @@ class Worker:
             async with link.connection() as connection:
                 await connection.execute(AUDIT_SQL["create_partitions"])
             await asyncio.sleep(PARTITION_SECONDS)
+
+
+def _keys(path: Path, setting: str) -> NumberedKeys:
+    return NumberedKeys.read(path, setting=setting)
 
 
 def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
@@ -291,10 +200,11 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
     """From the first connection to the last: the life of a worker."""
     worker = Worker(settings)
     async with AsyncExitStack() as pools, asyncio.TaskGroup() as tasks:
-        for one in (worker.auditor, worker.receipts, worker.jobs):
+        for one in (worker.auditor, worker.receipts, worker.jobs, worker.console):
             _ = await pools.enter_async_context(one)
         held = build(worker, tasks)
         app.state["services"] = held
+        app.state["sessions"] = Sessions(worker.console, worker.peppers)
         await _know_the_directory(held)
         # The directory stays for the worker's life: no collection need walk it again.
         gc.collect()

@@ -30,6 +30,7 @@ from gateway.audit.subject import SubjectKeys
 from gateway.clock import SECOND, ServerClock
 from gateway.partners.agreement import Agreement, Grant, applicable, permit
 from gateway.partners.directory import Directory, Institution, Key
+from gateway.partners.keys import Proved
 from gateway.problems import (
     AddressNotAllowed,
     AgreementInactive,
@@ -80,7 +81,7 @@ class Call(Generic[Asked]):
     """One call under way. `access` and `decision` say afterwards what became of it."""
 
     access: Access
-    credential: str | None
+    credential: str | Proved | None
     read: Callable[[], Awaitable[Asked]]
     decision: Decision | None = None
     claim: Claim | None = None
@@ -109,7 +110,7 @@ class Account:
 
 
 def identify(
-    directory: Directory, access: Access, credential: str | None, now: int
+    directory: Directory, access: Access, credential: str | Proved | None, now: int
 ) -> Key:
     """Who is asking; noted on the access, whatever comes of it."""
     directory.check_fresh()

@@ -18,10 +18,11 @@ from granian.server.mp import MPServer
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
-from gateway.app import EXPRESS, create_app
+from gateway.app import create_app
 from gateway.audit.courier import read_witnesses
 from gateway.edge.express import Express
 from gateway.lifeline import end_with_parent
+from gateway.routes import EXPRESS
 from gateway.settings import (
     NumberedKeys,
     SealSettings,

@@ -130,6 +130,9 @@ class Operation(Word):
     STAFF_READ = 50, "staff.read"
     OPS_JOURNAL = 60, "ops.journal"
     OPS_LIMITS = 61, "ops.limits"
+    CONSOLE_SIGN_IN = 70, "console.sign-in"
+    CONSOLE_SIGN_OUT = 71, "console.sign-out"
+    CONSOLE_PAGE = 72, "console.page"
 
 
 @unique

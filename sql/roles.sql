@@ -108,3 +108,7 @@ GRANT SELECT, INSERT, UPDATE ON quota_shadows TO gateway_hot;
 GRANT SELECT, INSERT, DELETE ON jobs, job_items, job_answers TO gateway_hot;
 GRANT UPDATE (status, reason, fields, items, answered, reserved, reserved_at, over_at, lease, due_at) ON jobs TO gateway_hot;
 GRANT SELECT (institution, reserved, reserved_at) ON jobs TO gateway_auditor;
+
+-- Sessions of the console: they come, are seen again and go.
+GRANT SELECT, INSERT, DELETE ON console_sessions TO gateway_hot;
+GRANT UPDATE (seen_at) ON console_sessions TO gateway_hot;

@@ -30,7 +30,7 @@ from gateway.edge.listings import keeper_of
 from gateway.partners import documents, keeping, listing, terms
 from gateway.partners.agreement import Agreement
 from gateway.partners.keeping import NewKey, NewStaff
-from gateway.partners.keys import Environment, environment_of
+from gateway.partners.keys import Environment, Proved, environment_of
 from gateway.postgres import Connection
 from gateway.problems import Fault
 from gateway.settings import NumberedKeys
@@ -134,8 +134,14 @@ async def _read(
         shortest=SHORTEST_REASON,
         longest=LONGEST_REASON,
     )
-    environment = environment_of(credential(request) or "")
+    environment = _environment(credential(request))
     return Asked(members, reason, faults, peppers, environment)
+
+
+def _environment(presented: str | Proved | None) -> Environment:
+    if isinstance(presented, Proved):
+        return presented.environment
+    return environment_of(presented or "")
 
 
 async def _members(request: HttpRequest) -> dict[str, object]:

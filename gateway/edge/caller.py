@@ -31,6 +31,7 @@ from gateway.jobs.desk import Jobs
 from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups, identify
 from gateway.partners.directory import Directory
+from gateway.partners.keys import Proved
 from gateway.postgres import SERVER_GONE
 from gateway.problems import (
     ArchiveUnavailable,
@@ -110,8 +111,19 @@ def header_values(request: HttpRequest, name: bytes) -> list[str]:
     return [v.decode("latin-1") for n, v in request.scope["headers"] if n == name]
 
 
-def credential(request: HttpRequest) -> str | None:
-    """The text after `Bearer`, if there is exactly one such header (RFC 6750 §2.1)."""
+class SignedIn(Request[Any, Any, Any]):
+    """A call that the console makes for whoever is signed in there, or for nobody."""
+
+    proved: Proved | None = None
+
+
+def credential(request: HttpRequest) -> str | Proved | None:
+    """The text after `Bearer`, if there is exactly one such header (RFC 6750 §2.1).
+
+    Of a call that the console makes: whom its session is of.
+    """
+    if isinstance(request, SignedIn):
+        return request.proved
     values = header_values(request, b"authorization")
     if len(values) != 1:
         return None
@@ -126,7 +138,7 @@ async def read_json_body(request: HttpRequest, most: int = MOST_BODY) -> bytes:
         UnsupportedMediaType, PayloadTooLarge: in that order.
     """
     check_declared(request)
-    return await _read_body(request, most)
+    return await read_body(request, most)
 
 
 async def read_optional_json_body(request: HttpRequest) -> bytes:
@@ -135,7 +147,7 @@ async def read_optional_json_body(request: HttpRequest) -> bytes:
     Raises:
         UnsupportedMediaType, PayloadTooLarge: for a body that is there.
     """
-    body = await _read_body(request, MOST_BODY)
+    body = await read_body(request, MOST_BODY)
     if body:
         check_declared(request)
     return body
@@ -157,7 +169,7 @@ def check_declared(request: HttpRequest, wanted: str = "application/json") -> No
         raise UnsupportedMediaType
 
 
-async def _read_body(request: HttpRequest, most: int) -> bytes:
+async def read_body(request: HttpRequest, most: int) -> bytes:
     """All of it; no more than the limit is kept, whatever comes."""
     return b"".join([piece async for piece in BodyPieces(request, most)])
 
@@ -240,7 +252,7 @@ def _problem(error: Exception) -> Problem:
     if isinstance(error, NotAsSealed):
         log.critical("log_is_not_as_sealed", detail=str(error))
         return ArchiveUnavailable("The log is not as it was sealed.")
-    _tell(error)
+    tell_unforeseen(error)
     # What an auditor reads is the log: it is away.
     gone = isinstance(error, SERVER_GONE)
     return AuditUnavailable(fate_unknown=False) if gone else InternalError()
@@ -266,7 +278,8 @@ def _count(
     )
 
 
-def _tell(error: Exception) -> None:
+def tell_unforeseen(error: Exception) -> None:
+    """A fault of ours, in the log."""
     # Where it broke, but not the error's text: that may quote what was asked.
     where = traceback.extract_tb(error.__traceback__)[-1]
     log.error(

@@ -1,5 +1,6 @@
 """The log's public face: head, keys, proofs and leaf hashes. No personal data."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -33,9 +34,16 @@ _ADDRESSES: Final = 20_000
 
 
 class Bounds:
-    """So many calls a second for each address, in this worker; the oldest forgotten."""
+    """So many calls a second for each address, in this worker; the oldest forgotten.
 
-    def __init__(self) -> None:
+    Args:
+        a_second: calls that are free again in each second.
+        at_once: calls that are free where there was none for long.
+    """
+
+    def __init__(self, *, a_second: float, at_once: int) -> None:
+        self._a_second = a_second
+        self._at_once = at_once
         self._free_at: OrderedDict[str, float] = OrderedDict()
 
     def spend(self, address: str) -> None:
@@ -46,15 +54,16 @@ class Bounds:
         """
         now = time.monotonic()
         free_at = max(self._free_at.pop(address, now), now)
-        if free_at - now > (AT_ONCE - 1) / A_SECOND:
+        wait = free_at - now - (self._at_once - 1) / self._a_second
+        if wait > 0:
             self._free_at[address] = free_at
-            raise QuotaExceeded(("address",), 1)
-        self._free_at[address] = free_at + 1 / A_SECOND
+            raise QuotaExceeded(("address",), math.ceil(wait))
+        self._free_at[address] = free_at + 1 / self._a_second
         if len(self._free_at) > _ADDRESSES:
             self._free_at.popitem(last=False)
 
 
-_BOUNDS: Final = Bounds()
+_BOUNDS: Final = Bounds(a_second=A_SECOND, at_once=AT_ONCE)
 
 
 async def _public(

@@ -269,6 +269,10 @@ As an auditor, ask who looked at that resident:
   curl {base}/audit/subject-searches -H 'Authorization: Bearer {auditor}' \\
     -H 'Content-Type: application/json' -d '{search}'
 
+The same in a browser, signed in with the auditor's token:
+
+  {base}/console
+
 As anyone, see the signed head of the log:
 
   curl {base}/log/checkpoint

@@ -150,8 +150,8 @@ class Directory:
         self._asking = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    def identify(self, credential: str | None, now: int) -> Key:
-        """Return the key that this text proves, as of the server's instant `now`.
+    def identify(self, credential: str | keys.Proved | None, now: int) -> Key:
+        """Return the key that this proves, as of the server's instant `now`.
 
         An unknown id costs the same work as a wrong secret, so that the time taken
         does not tell which ids exist.
@@ -159,6 +159,8 @@ class Directory:
         Raises:
             Unauthenticated: with the key's number where the id is known.
         """
+        if isinstance(credential, keys.Proved):
+            return _living(self._snapshot.keys_by_number.get(credential.number), now)
         presented = None if credential is None else keys.parse(credential)
         if presented is None:
             raise Unauthenticated
@@ -170,11 +172,9 @@ class Directory:
             pepper = self._peppers.get(key.pepper, pepper)
             stored = key.digest
         proved = compare_digest(keys.digest(presented.text, pepper), stored)
-        if key is None or not proved or key.revoked:
+        if not proved:
             raise Unauthenticated(None if key is None else key.number)
-        if key.not_after is not None and now >= key.not_after:
-            raise Unauthenticated(key.number)
-        return key
+        return _living(key, now)
 
     def institution(self, number: int) -> Institution | None:
         return self._snapshot.institutions.get(number)
@@ -277,6 +277,15 @@ class Directory:
 
     def _hear(self, *_: object) -> None:
         self._changed.set()
+
+
+def _living(key: Key | None, now: int) -> Key:
+    """Raises Unauthenticated for one that is revoked or over, or that nobody has."""
+    if key is None:
+        raise Unauthenticated
+    if key.revoked or (key.not_after is not None and now >= key.not_after):
+        raise Unauthenticated(key.number)
+    return key
 
 
 async def _read_changes(connection: Connection, since: int) -> _Changes:

@@ -12,7 +12,7 @@ import secrets
 import string
 import zlib
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from typing_extensions import override
@@ -45,6 +45,16 @@ class Credential(msgspec.Struct, frozen=True, gc=False):
     @override
     def __repr__(self) -> str:
         return f"Credential(id={self.id!r})"
+
+
+class Proved(NamedTuple):
+    """A key that was proved before, when its holder signed in: by the log's number.
+
+    Made of a session only, never of anything that a request says of itself.
+    """
+
+    number: int
+    environment: Environment
 
 
 def make(kind: Kind, environment: Environment) -> Credential:

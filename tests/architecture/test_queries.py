@@ -112,6 +112,9 @@ RUN_BY = {
             "forget_keys",
         ],
     },
+    "gateway.console": {
+        "hot": ["begin_session", "see_session", "look_at_session", "end_session"],
+    },
     "gateway.jobs": {
         "hot": [
             *("begin", "keep_items", "twice", "accept", "drop_received", "find"),
