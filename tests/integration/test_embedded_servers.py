@@ -23,7 +23,7 @@ from gateway.embedded.processes import (
     account_for,
     command_line,
 )
-from gateway.embedded.supervision import HOST, Supervised, is_free
+from gateway.embedded.supervision import HOST, Supervised
 from gateway.embedded.valkey import ValkeyServer
 from gateway.embedded.valkey import program as valkey_program
 
@@ -138,6 +138,11 @@ def facts_of(server: Supervised) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in status)
 
 
+def pid_of(server: Supervised) -> int:
+    assert server.pid is not None
+    return server.pid
+
+
 def is_gone(pid: int) -> bool:
     return command_line(pid) == ""
 
@@ -146,10 +151,10 @@ async def test_postgres_keeps_its_data_and_port_between_starts(
     postgres: PostgresServer,
 ) -> None:
     await ask(postgres.dsn(), "CREATE TABLE kept AS SELECT 7 AS n")
-    port = postgres.port
+    port, pid = postgres.port, pid_of(postgres)
     postgres.stop()
     assert not postgres.running
-    assert is_free(port)
+    assert is_gone(pid)
     postgres.start()
     assert await ask(postgres.dsn(), "SELECT n FROM kept") == 7
     assert postgres.port == port
@@ -209,8 +214,9 @@ async def test_postgres_stopped_and_started_by_hand_is_the_same_server_and_still
     by_hand(postgres, "start")
     assert postgres.running
     assert await ask(postgres.dsn(), "SELECT 1") == 1
+    by_hand_pid = pid_of(postgres)
     postgres.stop()
-    assert is_free(postgres.port)
+    assert is_gone(by_hand_pid)
 
 
 async def test_a_start_replaces_a_postgres_started_by_hand(
@@ -218,8 +224,7 @@ async def test_a_start_replaces_a_postgres_started_by_hand(
 ) -> None:
     postgres.stop()
     by_hand(postgres, "start")
-    by_hand_pid = postgres.pid
-    assert by_hand_pid is not None
+    by_hand_pid = pid_of(postgres)
     postgres.start()
     assert is_gone(by_hand_pid)
     assert await ask(postgres.dsn(), "SELECT 1") == 1
