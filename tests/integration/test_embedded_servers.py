@@ -362,8 +362,7 @@ def test_servers_outlive_the_thread_that_started_them(valkey: ValkeyServer) -> N
 def test_a_terminals_ctrl_c_does_not_reach_the_servers(
     postgres: PostgresServer, valkey: ValkeyServer
 ) -> None:
-    for pid in (postgres.pid, valkey.pid):
-        assert pid is not None
+    for pid in map(pid_of, (postgres, valkey)):
         assert os.getsid(pid) == pid
 
 
