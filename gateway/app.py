@@ -30,6 +30,7 @@ from gateway.audit.whole_log import WholeLog
 from gateway.batching import Batches
 from gateway.changes import Keeper
 from gateway.clock import ServerClock
+from gateway.console.pulse import Pulse
 from gateway.console.sessions import Sessions
 from gateway.edge import rendering
 from gateway.edge.caller import MOST_BODY, HttpRequest, Services
@@ -205,13 +206,10 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
         held = build(worker, tasks)
         app.state["services"] = held
         app.state["sessions"] = Sessions(worker.console, worker.peppers)
+        app.state["pulse"] = Pulse(held)
         await _know_the_directory(held)
-        # The directory stays for the worker's life: no collection need walk it again.
-        gc.collect()
-        gc.freeze()
-        # A call leaves next to nothing that refers to itself: at Python's 700 a twentieth
-        # of all CPU went into looking for it.
-        gc.set_threshold(COLLECT_AFTER)
+        telemetry.WORKERS.set(1)
+        _collect_seldom()
         background = [
             tasks.create_task(keep_running(name, work))
             for name, work in _beside(worker, held).items()
@@ -227,6 +225,15 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
         link.drop()
     await held.lookups.limiter.close()
     await worker.redis.aclose()
+
+
+def _collect_seldom() -> None:
+    # The directory stays for the worker's life: no collection need walk it again.
+    gc.collect()
+    gc.freeze()
+    # A call leaves next to nothing that refers to itself: at Python's 700 a twentieth
+    # of all CPU went into looking for it.
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def _beside(worker: Worker, held: Services) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -11,6 +11,8 @@ import logging
 import math
 import os
 import sys
+import time
+from collections import Counter as Tally
 from dataclasses import dataclass
 from io import BufferedWriter, FileIO
 from typing import Any, BinaryIO
@@ -129,6 +131,11 @@ UP = Gauge(
     ["dependency"],
     multiprocess_mode="livemin",
 )
+WORKERS = Gauge(
+    "gateway_workers",
+    "Workers of this host that serve.",
+    multiprocess_mode="livesum",
+)
 DIRECTORY_AGE = Gauge(
     "gateway_directory_age_seconds",
     "Since a worker last knew its directory to be current (the oldest worker).",
@@ -164,11 +171,21 @@ class Distribution:
         bound = next(bound for bound, held in self.below if held >= wanted)
         return None if math.isinf(bound) else bound
 
+    def since(self, earlier: "Distribution") -> "Distribution":
+        """What was counted after an earlier reading of the same."""
+        before = dict(earlier.below)
+        return Distribution(
+            self.count - earlier.count,
+            self.total - earlier.total,
+            [(bound, held - before.get(bound, 0)) for bound, held in self.below],
+        )
+
 
 class Reading:
     """What the metrics of all workers say at one moment."""
 
     def __init__(self) -> None:
+        self.at = time.monotonic()
         self._samples = {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in of_all_workers().collect()
@@ -179,15 +196,29 @@ class Reading:
         """0 where nobody has counted that yet."""
         return self._samples.get((name, frozenset(labels.items())), 0.0)
 
+    def by(self, name: str, label: str) -> Tally[str]:
+        """What was counted under each value of the label, whatever the other labels."""
+        counted = Tally[str]()
+        for (sample, found), value in self._samples.items():
+            if sample == name:
+                counted[dict(found)[label]] += value  # type: ignore[assignment]  # typeshed's Counter counts whole numbers
+        return counted
+
     def distribution(self, name: str, **labels: str) -> Distribution:
+        """Of all that bear these labels, together."""
         own = labels.items()
-        below = sorted(
-            (float(dict(found)["le"]), int(held))
-            for (sample, found), held in self._samples.items()
-            if sample == f"{name}_bucket" and own <= found
-        )
-        count = int(self.value(f"{name}_count", **labels))
-        return Distribution(count, self.value(f"{name}_sum", **labels), below)
+        below = Tally[float]()
+        count, total = 0, 0.0
+        for (sample, found), value in self._samples.items():
+            if not sample.startswith(name) or not own <= found:
+                continue
+            if sample == f"{name}_bucket":
+                below[float(dict(found)["le"])] += int(value)
+            elif sample == f"{name}_count":
+                count += int(value)
+            elif sample == f"{name}_sum":
+                total += value
+        return Distribution(count, total, sorted(below.items()))
 
 
 class Lines:

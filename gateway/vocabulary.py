@@ -130,6 +130,7 @@ class Operation(Word):
     STAFF_READ = 50, "staff.read"
     OPS_JOURNAL = 60, "ops.journal"
     OPS_LIMITS = 61, "ops.limits"
+    OPS_LIVE = 62, "ops.live"
     CONSOLE_SIGN_IN = 70, "console.sign-in"
     CONSOLE_SIGN_OUT = 71, "console.sign-out"
     CONSOLE_PAGE = 72, "console.page"

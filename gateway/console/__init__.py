@@ -6,7 +6,7 @@ Every page asks the API's own handlers, in this process and as whoever is signed
 
 from typing import Final
 
-from gateway.console import assets, auditing, signing_in
+from gateway.console import assets, auditing, operating, signing_in
 
 CONSOLE: Final = (
     assets.static,
@@ -14,4 +14,5 @@ CONSOLE: Final = (
     signing_in.sign_in,
     signing_in.sign_out,
     *auditing.ROUTES,
+    *operating.ROUTES,
 )

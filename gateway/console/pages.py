@@ -36,6 +36,23 @@ def _grouped(number: float) -> str:
     return f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
+def _ms(seconds: float | None) -> str:
+    """A bound of a histogram; "> 5 s" is not known more closely than that."""
+    return "—" if seconds is None else f"{seconds * 1000:g}\N{NO-BREAK SPACE}ms"
+
+
+def _rate(number: float) -> str:
+    return _grouped(round(number)) if number >= 10 else f"{number:.1f}"  # noqa: PLR2004 - digits that tell something
+
+
+def _size(octets: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if octets < 1000:  # noqa: PLR2004 - SI
+            return f"{octets:.3g}\N{NO-BREAK SPACE}{unit}"
+        octets /= 1000
+    return f"{octets:.3g}\N{NO-BREAK SPACE}TB"
+
+
 def _without(asked: Mapping[str, str], name: str) -> dict[str, str]:
     return {one: text for one, text in asked.items() if one != name}
 
@@ -48,7 +65,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"wib": _wib, "grouped": _grouped}
+    made.filters |= {
+        "wib": _wib,
+        "grouped": _grouped,
+        "ms": _ms,
+        "rate": _rate,
+        "size": _size,
+    }
     made.globals |= {
         "assets": ASSETS,
         "languages": {one: NAMES[one] for one in LANGUAGES},
@@ -60,13 +83,16 @@ def _environment() -> Environment:
 TEMPLATES: Final = _environment()
 
 
+def html(template: str, texts: Texts, told: Mapping[str, Any]) -> str:
+    return TEMPLATES.get_template(template).render(t=texts, **told)
+
+
 def draw(
     template: str, texts: Texts, told: Mapping[str, Any], *, status: int = 200
 ) -> Response[bytes]:
-    """A page, or a part of one."""
-    html = TEMPLATES.get_template(template).render(t=texts, **told)
+    """A page."""
     return Response(
-        html.encode(),
+        html(template, texts, told).encode(),
         status_code=status,
         media_type="text/html; charset=utf-8",
         headers=dict(HEADERS),

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
@@ -11,7 +12,7 @@ from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.audit.access import Access
-from gateway.console.pages import HEADERS, draw
+from gateway.console.pages import HEADERS, draw, html
 from gateway.console.sessions import LONGEST_SECONDS, Session, Sessions
 from gateway.console.texts import LANGUAGES, Texts, preferred
 from gateway.console.within import Answer, as_signed_in, ask, read
@@ -54,6 +55,10 @@ PAGES: Final = {
         ("/console/audit", "Entries"),
         ("/console/audit/person", "By person"),
         ("/console/audit/own", "My searches"),
+    ),
+    Actor.OPS: (
+        ("/console/ops", "Now"),
+        ("/console/ops/limits", "Limits"),
     ),
 }
 
@@ -124,9 +129,33 @@ class Visit:
     def unseal(self, sealed: str) -> str | None:
         return self.sessions.open(self.session, sealed) if self.session else None
 
+    async def find_session(self, *, seen: bool) -> None:
+        """Who is signed in just now; `seen` lets the session live on."""
+        self.session = self.key = None
+        secret = self.request.cookies.get(cookie_name(self.request))
+        if secret:
+            self.session = await self.sessions.find(secret, seen=seen)
+        if self.session is not None:
+            with suppress(Unauthenticated):
+                now = self.held.clock.now()
+                self.key = self.held.directory.identify(self.session.proved, now)
+
     async def ask(self, handler: HTTPRouteHandler, **asked: Any) -> Answer:
         """One call of the API as whoever is signed in; see within.ask."""
         return await ask(self.request, self.proved, handler, **asked)
+
+    async def enter(self, operation: Operation, role: Actor) -> Answer:
+        """An entry for a look that no call of the API is made for."""
+
+        async def work(_: Services, __: Access) -> object:
+            return {}
+
+        asked = as_signed_in(self.request, self.proved)
+        return read(await audited(asked, operation, work, role=role))
+
+    def part(self, template: str, **told: Any) -> str:
+        """What a page that is open already replaces a part of itself with."""
+        return html(template, self.t, {"visit": self} | told)
 
     def draw(self, template: str, *, status: int = 200, **told: Any) -> Response[bytes]:
         pages = PAGES.get(self.role, ()) if self.role else ()
@@ -159,15 +188,7 @@ async def arrive(request: HttpRequest, *, seen: bool = True) -> Visit:
         language = preferred(request.headers.get("accept-language", ""))
     held = services(request)
     visit = Visit(request, held, request.app.state["sessions"], Texts(language))
-    secret = request.cookies.get(cookie_name(request))
-    if secret:
-        visit.session = await visit.sessions.find(secret, seen=seen)
-    if visit.session is not None:
-        try:
-            now = held.clock.now()
-            visit.key = held.directory.identify(visit.session.proved, now)
-        except Unauthenticated:
-            visit.key = None
+    await visit.find_session(seen=seen)
     return visit
 
 

@@ -81,23 +81,27 @@ def _sealing(condition: Condition) -> dict[str, object]:
 async def limits(request: HttpRequest) -> Response[bytes]:
     async def work(held: Services, _: Access) -> object:
         order, most = _asked(request)
-        now = held.clock.now()
-        bound = {
-            institution.id: (institution, agreement)
-            for institution in held.directory.institutions()
-            if (agreement := applicable(institution.agreements, now)) is not None
-        }
-        allowed = {number: agreement.limits for number, (_, agreement) in bound.items()}
-        shadows = {
-            number: agreement.shadow
-            for number, (_, agreement) in bound.items()
-            if agreement.shadow is not None
-        }
-        usages = await held.overview.first(allowed, order, most, shadows)
-        rows = [_institution(*bound[usage.institution], usage) for usage in usages]
-        return {"order": order, "institutions": rows}
+        return {"order": order, "institutions": await first(held, order, most)}
 
     return await audited(request, Operation.OPS_LIMITS, work, role=Actor.OPS)
+
+
+async def first(held: Services, order: Order, most: int) -> list[dict[str, object]]:
+    """At most so many institutions in this order, as the answer tells of them."""
+    now = held.clock.now()
+    bound = {
+        institution.id: (institution, agreement)
+        for institution in held.directory.institutions()
+        if (agreement := applicable(institution.agreements, now)) is not None
+    }
+    allowed = {number: agreement.limits for number, (_, agreement) in bound.items()}
+    shadows = {
+        number: agreement.shadow
+        for number, (_, agreement) in bound.items()
+        if agreement.shadow is not None
+    }
+    usages = await held.overview.first(allowed, order, most, shadows)
+    return [_institution(*bound[usage.institution], usage) for usage in usages]
 
 
 def _asked(request: HttpRequest) -> tuple[Order, int]:

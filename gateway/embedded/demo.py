@@ -269,7 +269,7 @@ As an auditor, ask who looked at that resident:
   curl {base}/audit/subject-searches -H 'Authorization: Bearer {auditor}' \\
     -H 'Content-Type: application/json' -d '{search}'
 
-The same in a browser, signed in with the auditor's token:
+The same in a browser, signed in with the auditor's token (ops have pages, too):
 
   {base}/console
 

@@ -3,20 +3,16 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
-from html import unescape
 from typing import Final
-from urllib.parse import urlencode
 
 import pytest
 
 from gateway.partners import keeping
 from gateway.partners.keys import Environment
 from tests.acceptance import questions
-from tests.acceptance.ledger import entries
+from tests.acceptance.browsing import Browser, entries_from
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import KNOWN_EVERYWHERE, Service
-from tests.acceptance.wire import Answer
 
 pytestmark = [pytest.mark.acceptance]
 
@@ -31,68 +27,11 @@ PAGES: Final = (
 )
 
 
-class Browser:
-    """Keeps the cookie of its session, from an address of its own."""
-
-    def __init__(self, service: Service, source: str, host: str = "localhost") -> None:
-        self._service = service
-        self._source = source
-        self._host = host
-        self.cookie = ""
-
-    async def get(self, target: str, **headers: str) -> Answer:
-        return await self._ask("GET", target, headers)
-
-    async def post(
-        self, target: str, form: Mapping[str, str], **headers: str
-    ) -> Answer:
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        body = urlencode(form).encode()
-        return await self._ask("POST", target, kind | headers, body)
-
-    async def _ask(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
-    ) -> Answer:
-        sent = {"Host": self._host, "Accept-Language": "en", **headers}
-        if self.cookie:
-            sent["Cookie"] = self.cookie
-        return await self._service.ask(
-            *(method, target),
-            source=self._source,
-            headers=sent,
-            body=body if method == "POST" else None,
-        )
-
-    async def sign_in(self, credential: str) -> Answer:
-        answer = await self.post("/console/session", {"credential": credential})
-        told = answer.headers.get("set-cookie", "")
-        self.cookie = told.partition(";")[0]
-        return answer
-
-    async def csrf(self) -> str:
-        return hidden(await self.get("/console/audit"), "csrf")
-
-
-def hidden(page: Answer, name: str) -> str:
-    """The value of a hidden field of the page."""
-    found = re.search(rf'name="{name}" value="([^"]*)"', page.body.decode())
-    assert found is not None, page.body
-    return unescape(found[1])
-
-
 async def auditor(service: Service, source: str) -> Browser:
     browser = Browser(service, source)
     answer = await browser.sign_in(service.staff["auditor"])
     assert answer.status == 303
     return browser
-
-
-async def entries_from(service: Service, source: str) -> list[tuple[str, str]]:
-    """Operation and outcome of all that came from this address, oldest first."""
-    found = await entries(service.auditor_dsn, "e.at > now() - interval '1 minute'")
-    mine = [one for one in found if one["address"] == source]
-    mine.sort(key=lambda one: str(one["at"]))
-    return [(str(one["operation"]), str(one["outcome"])) for one in mine]
 
 
 async def test_who_signs_in_is_known_by_a_cookie_that_scripts_do_not_see(

@@ -1,0 +1,79 @@
+"""The console over HTTP, as a browser asks for it that runs no script."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from html import unescape
+from urllib.parse import urlencode
+
+from tests.acceptance.ledger import entries
+from tests.acceptance.service import Service
+from tests.acceptance.wire import HERE, Answer
+
+
+class Browser:
+    """Keeps the cookie of its session, from an address of its own."""
+
+    def __init__(self, service: Service, source: str, host: str = "localhost") -> None:
+        self._service = service
+        self._source = source
+        self._host = host
+        self.cookie = ""
+
+    async def get(self, target: str, **headers: str) -> Answer:
+        return await self._ask("GET", target, headers)
+
+    async def post(
+        self, target: str, form: Mapping[str, str], **headers: str
+    ) -> Answer:
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = urlencode(form).encode()
+        return await self._ask("POST", target, kind | headers, body)
+
+    async def _ask(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> Answer:
+        sent = {"Host": self._host, "Accept-Language": "en", **headers}
+        if self.cookie:
+            sent["Cookie"] = self.cookie
+        return await self._service.ask(
+            *(method, target),
+            source=self._source,
+            headers=sent,
+            body=body if method == "POST" else None,
+        )
+
+    async def sign_in(self, credential: str) -> Answer:
+        answer = await self.post("/console/session", {"credential": credential})
+        told = answer.headers.get("set-cookie", "")
+        self.cookie = told.partition(";")[0]
+        return answer
+
+    async def stream(self, target: str) -> str:
+        """All that comes until the other side ends it, head and lengths included."""
+        reader, writer = await asyncio.open_connection(HERE, self._service.gateway.port)
+        lines = (f"GET {target} HTTP/1.1", f"Host: {self._host}")
+        head = (*lines, f"Cookie: {self.cookie}", "Connection: close", "", "")
+        writer.write("\r\n".join(head).encode())
+        try:
+            return (await reader.read()).decode()
+        finally:
+            writer.close()
+
+    async def csrf(self) -> str:
+        return hidden(await self.get("/console/audit"), "csrf")
+
+
+def hidden(page: Answer, name: str) -> str:
+    """The value of a hidden field of the page."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page.body.decode())
+    assert found is not None, page.body
+    return unescape(found[1])
+
+
+async def entries_from(service: Service, source: str) -> list[tuple[str, str]]:
+    """Operation and outcome of all that came from this address, oldest first."""
+    found = await entries(service.auditor_dsn, "e.at > now() - interval '1 minute'")
+    mine = [one for one in found if one["address"] == source]
+    mine.sort(key=lambda one: str(one["at"]))
+    return [(str(one["operation"]), str(one["outcome"])) for one in mine]
