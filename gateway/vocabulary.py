@@ -107,6 +107,7 @@ class Operation(Word):
     JOB_READ = 9, "job.read"
     JOB_ANSWERS = 10, "job.answers"
     JOB_CANCEL = 11, "job.cancel"
+    ACCOUNT_ENTRIES = 12, "account.entries"
     AUDIT_SEARCH = 20, "audit.search"
     AUDIT_SUBJECT_SEARCH = 21, "audit.subject-search"
     AUDIT_ENTRY = 22, "audit.entry"

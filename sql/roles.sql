@@ -68,6 +68,7 @@ GRANT SELECT ON archived_days, legal_holds TO gateway_auditor;
 -- alone, since nobody is granted one.
 GRANT SELECT ON entries TO gateway_receipts;
 GRANT SELECT (batch, first_leaf) ON seals TO gateway_receipts;
+GRANT SELECT (batch) ON batches TO gateway_receipts;
 
 -- Once only, since it locks the log; and it gives up where a long question holds the log,
 -- since every entry would wait behind it.

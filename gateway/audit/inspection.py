@@ -132,56 +132,60 @@ class Inspection:
     async def page(self, criteria: Criteria, below: Mark | None, limit: int) -> Page:
         """At most `limit` entries, newest first, and the mark for the page after it."""
         async with self._pool.acquire() as connection:
-            oldest, ends = await self._extent(connection, criteria)
-            if below is not None:
-                ends = min(ends, below.at + 1)
-            span = criteria.first_span
-            rows: list[asyncpg.Record] = []
-            while ends > oldest and len(rows) <= limit:
-                starts = max(oldest, ends - span)
-                rows += await self._rows(
-                    connection, criteria, (starts, ends), below, limit + 1 - len(rows)
-                )
-                ends, span = starts, span * _WIDER
-        kept = rows[:limit]
-        more = len(rows) > limit
-        return Page(
-            [(read_line(row), row["leaf_index"]) for row in kept],
-            _mark(kept[-1]) if more else None,
-        )
+            return await page_of(connection, criteria, below, limit)
 
-    async def _rows(
-        self,
-        connection: Reader,
-        criteria: Criteria,
-        span: tuple[int, int],
-        below: Mark | None,
-        limit: int,
-    ) -> list[asyncpg.Record]:
-        if criteria.institution is not None and criteria.subjects is None:
-            asked = _asked("page_reach", criteria, span, below, limit)
-            reach: datetime | None = await connection.fetchval(*asked)
-            if reach is None:
-                return []
-            span = (from_datetime(reach), span[1])
-        return await connection.fetch(*_asked("page", criteria, span, below, limit))
 
-    @staticmethod
-    async def _extent(
-        connection: Reader,
-        criteria: Criteria,
-    ) -> tuple[int, int]:
-        """The span, end exclusive, in which anything asked for can lie."""
-        row = await connection.fetchrow(SQL["extent"])
-        if row is None or row["oldest"] is None:
-            return 0, 0
-        # The schema holds every entry within this of its batch.
-        oldest = batch_instant(row["oldest"]) - 60 * SECOND
-        newest = batch_instant(row["newest"]) + SECOND
-        return (
-            max(oldest, criteria.from_at or oldest),
-            min(newest, criteria.to_at or newest),
+async def page_of(
+    connection: Reader, criteria: Criteria, below: Mark | None, limit: int
+) -> Page:
+    """A page of what this connection's role may see of the log."""
+    oldest, ends = await _extent(connection, criteria)
+    if below is not None:
+        ends = min(ends, below.at + 1)
+    span = criteria.first_span
+    rows: list[asyncpg.Record] = []
+    while ends > oldest and len(rows) <= limit:
+        starts = max(oldest, ends - span)
+        rows += await _rows(
+            connection, criteria, (starts, ends), below, limit + 1 - len(rows)
         )
+        ends, span = starts, span * _WIDER
+    kept = rows[:limit]
+    more = len(rows) > limit
+    return Page(
+        [(read_line(row), row["leaf_index"]) for row in kept],
+        _mark(kept[-1]) if more else None,
+    )
+
+
+async def _rows(
+    connection: Reader,
+    criteria: Criteria,
+    span: tuple[int, int],
+    below: Mark | None,
+    limit: int,
+) -> list[asyncpg.Record]:
+    if criteria.institution is not None and criteria.subjects is None:
+        asked = _asked("page_reach", criteria, span, below, limit)
+        reach: datetime | None = await connection.fetchval(*asked)
+        if reach is None:
+            return []
+        span = (from_datetime(reach), span[1])
+    return await connection.fetch(*_asked("page", criteria, span, below, limit))
+
+
+async def _extent(connection: Reader, criteria: Criteria) -> tuple[int, int]:
+    """The span, end exclusive, in which anything asked for can lie."""
+    row = await connection.fetchrow(SQL["extent"])
+    if row is None or row["oldest"] is None:
+        return 0, 0
+    # The schema holds every entry within this of its batch.
+    oldest = batch_instant(row["oldest"]) - 60 * SECOND
+    newest = batch_instant(row["newest"]) + SECOND
+    return (
+        max(oldest, criteria.from_at or oldest),
+        min(newest, criteria.to_at or newest),
+    )
 
 
 def _asked(

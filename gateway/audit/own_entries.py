@@ -7,9 +7,10 @@ could set another institution's number.
 
 from gateway.audit.archived import Archive
 from gateway.audit.entry import Place, batch_instant, place_of
-from gateway.audit.inspection import SQL, read_line
+from gateway.audit.inspection import SQL, Criteria, Mark, Page, page_of, read_line
 from gateway.clock import to_datetime
 from gateway.postgres import Pool
+from gateway.vocabulary import Outcome
 
 
 class OwnEntries:
@@ -22,6 +23,18 @@ class OwnEntries:
         self._pool = pool
         self._auditor = auditor
         self._archive = archive
+
+    async def page(
+        self, institution: int, outcome: Outcome | None, below: Mark | None, limit: int
+    ) -> Page:
+        """Its newest entries, of the days that are not archived yet."""
+        criteria = Criteria(institution=institution, outcome=outcome)
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(readonly=True),
+        ):
+            await connection.execute(SQL["act_for_institution"], str(institution))
+            return await page_of(connection, criteria, below, limit)
 
     async def entry(
         self, access_id: str, institution: int

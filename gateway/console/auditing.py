@@ -103,15 +103,24 @@ async def entry(request: HttpRequest, access_id: FromPath[str]) -> Response[Any]
             answer = await visit.ask(auditing.one_entry, **asked)
         if not answer.well:
             return visit.problem(answer)
-        told = answer.document
-        return visit.draw(
-            "entry.html",
-            entry=msgspec.json.decode(told["entry"]) if sealed else told,
-            receipt=told if sealed else None,
-            note_keys=[key.text for key in visit.held.note_keys],
-        )
+        return draw_entry(visit, answer.document)
 
     return await shown(request, Actor.AUDITOR, work)
+
+
+def draw_entry(visit: Visit, told: dict[str, Any]) -> Response[bytes]:
+    """An entry with what proves it, or without as long as it is not sealed."""
+    sealed = "entry" in told
+    # Of a receipt that is to come, its holder is told no more than its name.
+    waiting = not sealed and "at" not in told
+    if waiting:
+        return visit.draw("receipt_soon.html", access_id=told["access_id"])
+    return visit.draw(
+        "entry.html",
+        entry=msgspec.json.decode(told["entry"]) if sealed else told,
+        receipt=told if sealed else None,
+        note_keys=[key.text for key in visit.held.note_keys],
+    )
 
 
 @get("/console/audit/own", include_in_schema=False)

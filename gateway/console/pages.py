@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Response
 
@@ -34,6 +35,11 @@ def _wib(instant: str) -> str:
 def _grouped(number: float) -> str:
     """12.345.678 is written by Indonesians, 12,345,678 by others: a space by all."""
     return f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def _json(document: object) -> str:
+    """For a shell's single quotes, which no name of ours holds."""
+    return msgspec.json.encode(document).decode()
 
 
 def _ms(seconds: float | None) -> str:
@@ -68,7 +74,9 @@ def _environment() -> Environment:
     made.filters |= {
         "wib": _wib,
         "grouped": _grouped,
+        "json": _json,
         "ms": _ms,
+        "python": repr,
         "rate": _rate,
         "size": _size,
     }

@@ -60,6 +60,11 @@ PAGES: Final = {
         ("/console/ops", "Now"),
         ("/console/ops/limits", "Limits"),
     ),
+    Actor.INSTITUTION: (
+        ("/console/own", "Use"),
+        ("/console/own/entries", "My accesses"),
+        ("/console/own/samples", "Samples"),
+    ),
 }
 
 

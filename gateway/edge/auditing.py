@@ -237,12 +237,13 @@ async def _page(
     held: Services, criteria: Criteria, below: Mark | None, limit: int
 ) -> bytes:
     page = await held.inspection.page(criteria, below, limit)
-    return _page_document(held, criteria, page)
+    return page_document(held, repr(criteria), page)
 
 
-def _page_document(held: Services, criteria: Criteria, page: Page) -> bytes:
+def page_document(held: Services, question: str, page: Page) -> bytes:
+    """A page of entries, with the cursor of the next one to the same question."""
     entries = b",".join(_entry_document(*entry) for entry in page.entries)
-    following = page.next and held.cursors.seal(page.next, repr(criteria))
+    following = page.next and held.cursors.seal(page.next, question)
     return b'{"entries":[%s],"next":%s}' % (entries, msgspec.json.encode(following))
 
 

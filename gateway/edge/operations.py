@@ -86,13 +86,16 @@ async def limits(request: HttpRequest) -> Response[bytes]:
     return await audited(request, Operation.OPS_LIMITS, work, role=Actor.OPS)
 
 
-async def first(held: Services, order: Order, most: int) -> list[dict[str, object]]:
+async def first(
+    held: Services, order: Order, most: int, only: int | None = None
+) -> list[dict[str, object]]:
     """At most so many institutions in this order, as the answer tells of them."""
     now = held.clock.now()
     bound = {
         institution.id: (institution, agreement)
         for institution in held.directory.institutions()
-        if (agreement := applicable(institution.agreements, now)) is not None
+        if only in {None, institution.id}
+        and (agreement := applicable(institution.agreements, now)) is not None
     }
     allowed = {number: agreement.limits for number, (_, agreement) in bound.items()}
     shadows = {

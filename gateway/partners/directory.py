@@ -190,6 +190,15 @@ class Directory:
         """Find a key by the log's number; KeyError if this worker never saw it."""
         return self._snapshot.keys_by_number[number]
 
+    def keys_of(self, institution: int) -> list[Key]:
+        """All that this institution ever had, the newest first."""
+        found = [
+            key
+            for key in self._snapshot.keys_by_number.values()
+            if key.institution == institution
+        ]
+        return sorted(found, key=lambda key: -key.number)
+
     def key_named(self, key_id: str) -> Key | None:
         return self._snapshot.keys.get(key_id)
 

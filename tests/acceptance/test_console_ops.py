@@ -16,6 +16,7 @@ from tests.acceptance.service import Service
 
 pytestmark = [pytest.mark.acceptance]
 
+CLAIMS: Final = {"birth_date": "1890-01-05"}
 PAGES: Final = ("/console/ops", "/console/ops/stream", "/console/ops/limits")
 
 
@@ -30,7 +31,7 @@ async def test_ops_see_at_a_glance_what_is_asked_refused_and_well(
 ) -> None:
     browser = await ops(service, "127.0.32.1")
     caller = service.newcomer()
-    question = questions.verify(caller, nik_of(service.residents[3]), {})
+    question = questions.verify(caller, nik_of(service.residents[3]), CLAIMS)
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(browser.get("/console/ops"))
         while not asked.done():

@@ -51,7 +51,7 @@ RUN_BY = {
             "lock_holds",
             "expire_day",
         ],
-        "receipts": ["act_for_institution", "entry_at"],
+        "receipts": ["act_for_institution", "entry_at", "extent", "page", "page_reach"],
         "auditor": [
             "extent",
             "entry_at",
