@@ -12,6 +12,7 @@ import typer
 from gateway import (
     audit_commands,
     changes,
+    doctor_command,
     here_commands,
     options,
     quota_commands,
@@ -57,6 +58,7 @@ app.add_typer(audit_commands.app, name="audit")
 app.add_typer(quota_commands.app, name="quota")
 app.command()(here_commands.demo)
 app.command()(here_commands.bench)
+app.command()(doctor_command.doctor)
 
 
 @app.command()

@@ -4,7 +4,7 @@
     2   the input is wrong: every fault, a line each
     69  the database cannot be reached, so nothing was done (EX_UNAVAILABLE)
     74  it went away on the way: whether the change was made, a list tells (EX_IOERR)
-    78  a setting is missing or bad (EX_CONFIG)
+    78  a setting is missing or bad, or something is unsafe (EX_CONFIG)
 
 No sentence holds a DSN: it has a password in it.
 """

@@ -20,15 +20,11 @@ from typing_extensions import override
 
 from gateway.app import create_app
 from gateway.audit.courier import read_witnesses
+from gateway.doctor.examination import must_be_safe
 from gateway.edge.express import Express
 from gateway.lifeline import end_with_parent
 from gateway.routes import EXPRESS
-from gateway.settings import (
-    NumberedKeys,
-    SealSettings,
-    ServeSettings,
-    read_settings,
-)
+from gateway.settings import SealSettings, ServeSettings, read_settings
 
 DRAIN_SECONDS = 10
 RESPAWN_PAUSE = 0.3
@@ -67,11 +63,10 @@ def serve() -> None:
     Raises:
         BadSetting: before anything is started.
     """
-    settings = read_settings(ServeSettings)
-    read_witnesses(read_settings(SealSettings).witnesses_file)
-    NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
-    NumberedKeys.read(settings.subject_keys_file, setting="GATEWAY_SUBJECT_KEYS_FILE")
-    NumberedKeys.read(settings.signing_key_file, setting="GATEWAY_SIGNING_KEY_FILE")
+    settings, sealing = read_settings(ServeSettings), read_settings(SealSettings)
+    read_witnesses(sealing.witnesses_file)
+    for sentence in must_be_safe(settings, sealing):
+        sys.stderr.write(f"{sentence}\n")
     # A worker begins afresh: a fork would inherit modules that chose at their import
     # how to count, before the folder for it was named.
     multiprocessing.set_start_method("spawn", force=True)

@@ -115,6 +115,17 @@ RUN_BY = {
     "gateway.console": {
         "hot": ["begin_session", "see_session", "look_at_session", "end_session"],
     },
+    # A role asks the catalogues of itself; the rest is asked as the one that writes the log.
+    "gateway.doctor": {
+        "hot": [
+            *("durability", "powers", "rights", "quoting", "clock", "ending_keys"),
+        ],
+        "registry": ["powers", "rights"],
+        "auditor": ["powers", "rights"],
+        "receipts": ["powers", "rights", "own_entries_alone"],
+        "admin": ["powers", "rights"],
+        "sealer": ["powers", "rights"],
+    },
     "gateway.jobs": {
         "hot": [
             *("begin", "keep_items", "twice", "accept", "drop_received", "find"),

@@ -1,0 +1,1 @@
+"""What is unsafe here, in sentences."""

@@ -1,0 +1,82 @@
+"""Asks PostgreSQL what somebody ought to look after before it becomes a fault."""
+
+import time
+from collections.abc import Collection, Mapping
+from datetime import date, timedelta
+from typing import Final
+
+from gateway.audit.batch import SQL as AUDIT_SQL
+from gateway.clock import JAKARTA_OFFSET, from_datetime, to_datetime
+from gateway.doctor.database import LOG, SQL, NotExamined, answer, asking
+from gateway.doctor.finding import Finding, warning
+from gateway.doctor.surroundings import clock_apart
+from gateway.postgres import Connection
+
+KEYS_LEFT: Final = timedelta(days=14)
+DAYS_AHEAD: Final = 3
+
+
+async def examine(dsn: str) -> list[Finding]:
+    """Warnings of the log's server, asked as the role that writes it."""
+    try:
+        async with asking(LOG, dsn) as connection:
+            return [
+                *await _clock(connection),
+                *_quoting(await answer(connection, "quoting")),
+                *await _partitions(connection),
+                *await _keys(connection),
+            ]
+    except NotExamined:
+        # Told of already, where its role is examined.
+        return []
+
+
+async def _clock(connection: Connection) -> list[Finding]:
+    before = time.time_ns() // 1000
+    told = from_datetime(await connection.fetchval(SQL["clock"]))
+    return clock_apart(f"the server of {LOG}", told, before, time.time_ns() // 1000)
+
+
+def _quoting(settings: Mapping[str, bool]) -> list[Finding]:
+    quoting = ", ".join(name for name, quotes in settings.items() if quotes)
+    if not quoting:
+        return []
+    says = (
+        f"The server of {LOG} may write what was asked about whom into its own log: set "
+        f"{quoting} as docs/operations.md says."
+    )
+    return [warning("server-log", says)]
+
+
+async def _partitions(connection: Connection) -> list[Finding]:
+    found = []
+    now = from_datetime(await connection.fetchval(SQL["clock"]))
+    rows = await connection.fetch(AUDIT_SQL["partitions"])
+    missing = missing_days({row["day"] for row in rows}, now)
+    if missing:
+        days = ", ".join(map(str, missing))
+        says = f"There is no partition for {days}: run gateway audit partitions."
+        found.append(warning("partitions", says))
+    if await connection.fetchval(AUDIT_SQL["default_rows"]):
+        says = "Entries lie in a default partition: run gateway audit partitions."
+        found.append(warning("default-partition", says))
+    return found
+
+
+def missing_days(made: Collection[date | None], now: int) -> list[date]:
+    """Of today and the DAYS_AHEAD days after it in Asia/Jakarta, those not made."""
+    today = to_datetime(now + JAKARTA_OFFSET).date()
+    wanted = (today + timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1))
+    return [day for day in wanted if day not in made]
+
+
+async def _keys(connection: Connection) -> list[Finding]:
+    row = await connection.fetchrow(SQL["ending_keys"], KEYS_LEFT)
+    if row is None or not row["keys"]:
+        return []
+    first = f"{row['first']:%Y-%m-%dT%H:%M:%SZ}"
+    says = (
+        f"Keys and tokens that end within {KEYS_LEFT.days} days: {row['keys']}, the first "
+        f"at {first}. Give their holders others."
+    )
+    return [warning("keys-end", says)]
