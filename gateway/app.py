@@ -22,6 +22,7 @@ from gateway.audit.export import Exports
 from gateway.audit.idempotency import Attempts
 from gateway.audit.inspection import Cursors
 from gateway.audit.journal import CONNECT_SECONDS, Journal
+from gateway.audit.measures import keep_measuring
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
@@ -244,6 +245,7 @@ def _beside(worker: Worker, held: Services) -> dict[str, Callable[[], Awaitable[
         "floods": held.journal.write_floods,
         "health": held.health.watch,
         "jobs": held.job_worker.watch,
+        "measures": lambda: keep_measuring(worker.auditor),
         "partitions": lambda: worker.keep_partitions(partitions),
         "limits": held.lookups.limiter.watch,
         "refusals": held.lookups.limiter.tally.keep_writing,

@@ -18,6 +18,7 @@ from granian.server.mp import MPServer
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
+from gateway import telemetry
 from gateway.app import create_app
 from gateway.audit.courier import read_witnesses
 from gateway.doctor.examination import must_be_safe
@@ -31,6 +32,9 @@ RESPAWN_PAUSE = 0.3
 MOST_CONNECTIONS = 10_000
 # The sealer is to begin anew.
 RESEAL = threading.Event()
+# The supervisor tells a worker by its environment what it begins after.
+BEGINS_AFTER = "GATEWAY_WORKER_BEGINS_AFTER"
+BEGINNINGS = ("start", "death", "reload")
 
 
 class Workers(MPServer):
@@ -38,6 +42,12 @@ class Workers(MPServer):
 
     Its own ends everything when one dies again within 5.5 s of its respawn.
     """
+
+    @override
+    def _spawn_workers(self, *args: Any, **kwargs: Any) -> None:
+        os.environ[BEGINS_AFTER] = "start"
+        super()._spawn_workers(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's
+        os.environ[BEGINS_AFTER] = "death"
 
     @override
     def _respawn_workers(self, workers: list[int], *args: Any, **kwargs: Any) -> None:
@@ -54,7 +64,9 @@ class Workers(MPServer):
     def _reload(self, *args: Any, **kwargs: Any) -> None:
         # SIGHUP: secrets may have been rotated, for the sealer too.
         RESEAL.set()
+        os.environ[BEGINS_AFTER] = "reload"
         super()._reload(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's
+        os.environ[BEGINS_AFTER] = "death"
 
 
 def serve() -> None:
@@ -129,4 +141,9 @@ def _keep_sealing(stopping: threading.Event) -> None:
 def worker() -> Express:
     """The application of one worker, which ends with its supervisor."""
     end_with_parent()
+    for beginning in BEGINNINGS:
+        # There from the first on, as 0: an increase is told of what was there before.
+        telemetry.WORKER_STARTS.labels(beginning)
+    telemetry.WORKER_STARTS.labels(os.environ[BEGINS_AFTER]).inc()
+    telemetry.WORKERS.set(1)
     return Express(create_app(), EXPRESS)

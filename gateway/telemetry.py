@@ -141,6 +141,40 @@ DIRECTORY_AGE = Gauge(
     "Since a worker last knew its directory to be current (the oldest worker).",
     multiprocess_mode="livemax",
 )
+# Labelled as UP is: a gauge without labels is there in every process, and 0 in the
+# sealer's, which never sets it and so would be the least for ever.
+READY = Gauge(
+    "gateway_ready",
+    "1 where every worker is ready, as its GET /health/ready says.",
+    ["process"],
+    multiprocess_mode="livemin",
+)
+CLOCKS_APART = Gauge(
+    "gateway_clocks_apart_seconds",
+    "How far two clocks are apart, as the worker that saw most of it last measured.",
+    ["between"],
+    multiprocess_mode="livemax",
+)
+PARTITION_DAYS_AHEAD = Gauge(
+    "gateway_partition_days_ahead",
+    "Days in a row, from tomorrow on, for which the log has its partitions.",
+    multiprocess_mode="livemostrecent",
+)
+DATABASE_BYTES = Gauge(
+    "gateway_database_bytes",
+    "The log's database on its server's disk, with indexes, without its WAL.",
+    multiprocess_mode="livemostrecent",
+)
+WORKERS = Gauge(
+    "gateway_workers",
+    "Workers that have begun to serve and live.",
+    multiprocess_mode="livesum",
+)
+WORKER_STARTS = Counter(
+    "gateway_worker_starts",
+    "Workers that began to serve, by what came before: start, death or reload.",
+    ["after"],
+)
 
 
 def of_all_workers() -> CollectorRegistry:

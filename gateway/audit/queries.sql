@@ -460,6 +460,27 @@ WHERE i.inhparent IN ('entries'::regclass, 'batches'::regclass)
 GROUP BY 1
 ORDER BY 1;
 
+-- name: days_ahead
+-- For how many days in a row, from tomorrow in Asia/Jakarta on, do both tables have
+-- partitions? Of the catalogue alone.
+SELECT count(*) FROM (
+    SELECT day - (clock_timestamp() AT TIME ZONE 'Asia/Jakarta')::date AS ahead, row_number() OVER (ORDER BY day) AS place
+    FROM (
+        SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day
+        FROM pg_inherits AS i
+        JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent IN ('entries'::regclass, 'batches'::regclass) AND c.relname ~ '_[0-9]{8}$'
+        GROUP BY 1
+        HAVING count(*) = 2
+    ) AS whole
+    WHERE day > (clock_timestamp() AT TIME ZONE 'Asia/Jakarta')::date
+) AS to_come
+WHERE ahead = place;
+
+-- name: database_bytes
+-- How large is the database on its server's disk? By the lengths of its files.
+SELECT pg_database_size(current_database());
+
 -- name: default_rows
 -- How many rows has no partition taken (none above ten thousand is counted)?
 SELECT default_rows();

@@ -12,6 +12,8 @@ from prometheus_client.openmetrics import exposition
 from gateway import telemetry
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.journal import Journal
+from gateway.clock import from_datetime
+from gateway.edge.clocks import Clocks, now_here
 from gateway.postgres import Link
 from gateway.registry.residents import SQL as REGISTRY_SQL
 
@@ -36,9 +38,10 @@ class Health:
         *,
         log: Link,
         registry: Link,
-        redis: Callable[[], Awaitable[None]],
+        redis: Callable[[], Awaitable[int]],
         journal: Journal,
     ) -> None:
+        self._clocks = Clocks()
         self._journal = journal
         self._log = log
         self._registry = registry
@@ -64,7 +67,7 @@ class Health:
         async with asyncio.TaskGroup() as probes:
             probes.create_task(self._keep("postgres", self._ask_postgres))
             probes.create_task(self._keep("registry", self._ask_registry))
-            probes.create_task(self._keep("redis", self._redis))
+            probes.create_task(self._keep("redis", self._ask_redis))
 
     async def _keep(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -75,12 +78,16 @@ class Health:
                 telemetry.UP.labels(name).set(1)
             except Exception:  # noqa: BLE001 - any failure means: not well
                 telemetry.UP.labels(name).set(0)
+            telemetry.READY.labels("worker").set(self.ready(self.degraded()))
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _ask_postgres(self) -> None:
         async with self._log.connection() as connection:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
                 raise ConnectionError("PostgreSQL takes no writes")
+            asked_at = now_here()
+            told = from_datetime(await connection.fetchval("SELECT clock_timestamp()"))
+            self._clocks.told("postgres", told, asked_at, now_here())
             lag = await connection.fetchval(AUDIT_SQL["sealing_lag"])
             self._found_default_rows(
                 await connection.fetchval(AUDIT_SQL["default_rows"])
@@ -96,6 +103,11 @@ class Health:
             log.error("default_partition_has_rows", rows=rows)
         self._default_rows = rows
         telemetry.DEFAULT_ROWS.set(rows)
+
+    async def _ask_redis(self) -> None:
+        asked_at = now_here()
+        told = await self._redis()
+        self._clocks.told("redis", told, asked_at, now_here())
 
     async def _ask_registry(self) -> None:
         async with self._registry.connection() as connection:

@@ -193,13 +193,15 @@ class Limiter:
                 raise ReducedCapacity("the limiter did not answer") from unanswered
         raise ReducedCapacity("limits are counted here and there")
 
-    async def probe(self) -> None:
-        """Redis takes writes, and has told the time.
+    async def probe(self) -> int:
+        """Redis takes writes; the instant it told.
 
         Raises:
             RedisError, OSError: it does not.
         """
-        self._clock.observe(await self._servers.probe())
+        instant = await self._servers.probe()
+        self._clock.observe(instant)
+        return instant
 
     async def close(self) -> None:
         """Its connections to Redis end."""

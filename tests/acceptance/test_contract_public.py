@@ -7,8 +7,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.acceptance import questions
+from tests.acceptance.metrics import metric
 from tests.acceptance.questions import UNKNOWN_NIK
-from tests.acceptance.service import Service
+from tests.acceptance.service import WORKERS, Service
 
 pytestmark = [pytest.mark.acceptance]
 
@@ -118,6 +119,20 @@ async def test_metrics_are_of_all_workers_together(service: Service) -> None:
             assert await calls_counted(service, **labels) == before + 7
 
 
+async def test_the_metrics_of_a_whole_gateway_say_that_it_is_well(
+    service: Service,
+) -> None:
+    assert await metric(service, "gateway_ready", process="worker") == 1
+    assert await metric(service, "gateway_workers") == WORKERS
+    for between in ("host-postgres", "redis-postgres"):
+        apart = await metric(service, "gateway_clocks_apart_seconds", between=between)
+        assert apart is not None
+        assert apart < 1
+    days = await metric(service, "gateway_partition_days_ahead")
+    assert days in {6, 7}
+    assert (await metric(service, "gateway_database_bytes") or 0) > 1_000_000
+
+
 async def test_metrics_name_no_institution_and_no_person(service: Service) -> None:
     caller = service.newcomer()
     await service.put(questions.fetch(caller, UNKNOWN_NIK, ["name"]))
@@ -129,6 +144,6 @@ async def test_metrics_name_no_institution_and_no_person(service: Service) -> No
         for name in sample.labels
     }
     bounded = {"operation", "outcome", "reason", "stage", "task", "dependency", "le"}
-    bounded |= {"result", "policy", "percent"}
+    bounded |= {"result", "policy", "percent", "process", "between", "after"}
     assert labels <= bounded
     assert caller.key_id not in text

@@ -85,6 +85,8 @@ RUN_BY = {
             "leaf_at",
             "key_id",
             "partitions",
+            "days_ahead",
+            "database_bytes",
             "default_rows",
             "newest_cosigned",
             "newest_cosignatures",

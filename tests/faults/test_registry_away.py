@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance import questions
 from tests.acceptance.callers import Caller
 from tests.acceptance.ledger import differences, of_institution
+from tests.acceptance.metrics import metric
 from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import Service
 from tests.faults.breaking import WAYS, How, answer_when, away
@@ -43,6 +44,8 @@ async def test_without_the_registry_nothing_is_charged_and_other_routes_are_unha
                 since=gone,
                 within=NOT_READY_SECONDS,
             )
+            await asyncio.sleep(gone + NOT_READY_SECONDS - time.monotonic())
+            assert await metric(service, "gateway_ready", process="worker") == 0
             await check_other_routes(service, caller)
             await asyncio.sleep(gone + 5 - time.monotonic())
             still_gone = time.monotonic()
