@@ -44,7 +44,7 @@ from gateway.problems import (
 )
 from gateway.quota.limit import Decision
 from gateway.quota.overview import Overview
-from gateway.vocabulary import Actor, Operation, Reason
+from gateway.vocabulary import Actor, Operation, Outcome, Reason
 
 log = structlog.get_logger()
 
@@ -235,14 +235,17 @@ async def respond(
     response: Response[Any]
     try:
         response = await work()
-        reason = access.reason
+        outcome, reason = access.outcome, access.reason
     except Exception as error:  # noqa: BLE001 - the last line before the server
         problem = _problem(error)
         response = rendering.problem(
             problem, access_id=access.access_id, decision=decision()
         )
-        reason = problem.reason
-    _count(access, response, reason, time.perf_counter() - began)
+        # How it ended, though the entry may not have been made to say so.
+        outcome = problem.outcome
+        # Who hung up has no answer of ours: failed, and by no reason of ours.
+        reason = None if isinstance(error, CallerGone) else problem.reason
+    _count(access, response, outcome, reason, time.perf_counter() - began)
     return response
 
 
@@ -259,17 +262,21 @@ def _problem(error: Exception) -> Problem:
 
 
 def _count(
-    access: Access, response: Response[Any], reason: Reason | None, seconds: float
+    access: Access,
+    response: Response[Any],
+    outcome: Outcome | None,
+    reason: Reason | None,
+    seconds: float,
 ) -> None:
-    outcome = access.outcome.word if access.outcome else "none"
+    ended = outcome.word if outcome else "none"
     told = reason.word if reason else ""
-    telemetry.CALLS.labels(access.operation.word, outcome, told).inc()
+    telemetry.CALLS.labels(access.operation.word, ended, told).inc()
     telemetry.CALL_SECONDS.labels(access.operation.word).observe(seconds)
     log.info(
         "call",
         operation=access.operation.word,
         status=response.status_code,
-        outcome=outcome,
+        outcome=ended,
         reason=told or None,
         institution=access.institution,
         key=access.key and access.key.id,

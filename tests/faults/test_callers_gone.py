@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance import questions
 from tests.acceptance.callers import Caller
 from tests.acceptance.ledger import of_institution
+from tests.acceptance.metrics import metric
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service
 from tests.acceptance.wire import HERE
@@ -78,4 +79,7 @@ async def test_a_call_given_up_before_its_question_was_whole_is_entered_as_faile
     assert [(entry["outcome"], entry["charged"]) for entry in entered] == [
         ("failed", 0)
     ]
+    labels = {"operation": "fetch", "outcome": "failed"}
+    # No fault of ours, by which alerts count.
+    assert await metric(service, "gateway_calls_total", **labels, reason="") == 1
     assert await day_used(service, caller) == 0

@@ -9,6 +9,7 @@ import pytest
 from gateway.redis import open_server
 from tests.acceptance import questions
 from tests.acceptance.ledger import differences, entries
+from tests.acceptance.metrics import metric
 from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import WORKERS, Service
 from tests.faults.breaking import WAYS, How, account_once_back, answer_when, away
@@ -116,11 +117,29 @@ async def test_a_call_refused_while_the_log_is_away_is_not_charged(
     caller = service.newcomer()
     question = questions.fetch(caller, nik_of(service.residents[8]), ["name"])
     assert (await service.put(question)).status == 200
+    before = await failed(service)
     async with away(service.log, "stopped"):
         for _ in range(20):
             assert (await service.put(question)).status == 503
+        # Whatever its entry would have said: an alert counts by how a call ended.
+        assert await failed(service) == before + 20
     account = await account_once_back(service, caller, within=FIRST_SUCCESS_SECONDS)
     day = account["limits"][1]
     # A worker's first flush may have been under way when the log went: its fate only
     # the log knows, so its charge stays.
     assert 1 <= day["quota"] - day["remaining"] <= 1 + WORKERS
+
+
+async def failed(service: Service) -> float:
+    """Fetches that the metrics say failed for want of the log."""
+    told = [
+        await metric(
+            service,
+            "gateway_calls_total",
+            operation="fetch",
+            outcome="failed",
+            reason=reason,
+        )
+        for reason in REASONS
+    ]
+    return sum(one or 0 for one in told)
