@@ -209,7 +209,6 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
         app.state["sessions"] = Sessions(worker.console, worker.peppers)
         app.state["pulse"] = Pulse(held)
         await _know_the_directory(held)
-        telemetry.WORKERS.set(1)
         _collect_seldom()
         background = [
             tasks.create_task(keep_running(name, work))

@@ -131,11 +131,6 @@ UP = Gauge(
     ["dependency"],
     multiprocess_mode="livemin",
 )
-WORKERS = Gauge(
-    "gateway_workers",
-    "Workers of this host that serve.",
-    multiprocess_mode="livesum",
-)
 DIRECTORY_AGE = Gauge(
     "gateway_directory_age_seconds",
     "Since a worker last knew its directory to be current (the oldest worker).",
