@@ -291,6 +291,7 @@ class Archive:
         equal = {
             "institution": criteria.institution,
             "key": key,
+            "purpose": criteria.purpose and criteria.purpose.name,
             "operation": criteria.operation and criteria.operation.word,
             "outcome": criteria.outcome and criteria.outcome.word,
             "actor": criteria.actor and criteria.actor.word,

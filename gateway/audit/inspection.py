@@ -12,7 +12,14 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from gateway.audit.entry import Place, batch_instant, batch_number, line, place_of
+from gateway.audit.entry import (
+    Place,
+    PurposeName,
+    batch_instant,
+    batch_number,
+    line,
+    place_of,
+)
 from gateway.audit.rows import read_entry
 from gateway.audit.subject import Subject
 from gateway.clock import SECOND, from_datetime, to_datetime
@@ -47,6 +54,7 @@ class Criteria:
     to_at: int | None = None
     institution: int | None = None
     key: int | None = None
+    purpose: PurposeName | None = None
     operation: Operation | None = None
     outcome: Outcome | None = None
     actor: Actor | None = None
@@ -72,6 +80,8 @@ class Criteria:
                 asked.add(f"{column} = {{}}", bytes([word]))
         if self.key is not None:
             asked.add("key = {}", self.key)
+        if self.purpose is not None:
+            asked.add("purpose = {}", self.purpose.number)
         if self.institution is not None:
             asked.add(
                 "institution <> 0 AND institution = {}"

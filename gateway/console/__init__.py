@@ -6,7 +6,7 @@ Every page asks the API's own handlers, in this process and as whoever is signed
 
 from typing import Final
 
-from gateway.console import assets, auditing, operating, own, signing_in
+from gateway.console import assets, auditing, counting, operating, own, signing_in
 
 CONSOLE: Final = (
     assets.static,
@@ -14,6 +14,7 @@ CONSOLE: Final = (
     signing_in.sign_in,
     signing_in.sign_out,
     *auditing.ROUTES,
+    *counting.ROUTES,
     *operating.ROUTES,
     *own.ROUTES,
 )

@@ -12,7 +12,7 @@ from gateway.edge import auditing
 from gateway.edge.caller import MOST_BODY, HttpRequest
 from gateway.vocabulary import Actor, Operation, Outcome
 
-FILTERS: Final = ("institution", "key", "operation", "outcome", "actor")
+FILTERS: Final = ("institution", "key", "purpose", "operation", "outcome", "actor")
 TIMES: Final = ("from", "to")
 A_PAGE: Final = "50"
 OWN_REASON: Final = "my own searches, shown at the console"

@@ -54,6 +54,8 @@ PAGES: Final = {
     Actor.AUDITOR: (
         ("/console/audit", "Entries"),
         ("/console/audit/person", "By person"),
+        ("/console/audit/trends", "Trends"),
+        ("/console/audit/export", "Export"),
         ("/console/audit/own", "My searches"),
     ),
     Actor.OPS: (
@@ -147,7 +149,7 @@ class Visit:
 
     async def ask(self, handler: HTTPRouteHandler, **asked: Any) -> Answer:
         """One call of the API as whoever is signed in; see within.ask."""
-        return await ask(self.request, self.proved, handler, **asked)
+        return read(await ask(self.request, self.proved, handler, **asked))
 
     async def enter(self, operation: Operation, role: Actor) -> Answer:
         """An entry for a look that no call of the API is made for."""

@@ -84,11 +84,12 @@ async def ask(
     named: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
     body: object = None,
-) -> Answer:
+) -> Response[Any]:
     """One call of the API; `named` are the parts of its path that have names."""
     (method,) = handler.http_methods
     asked = as_signed_in(request, proved, method=str(method), query=query, body=body)
-    return read(await handler.fn(asked, **(named or {})))
+    answered: Response[Any] = await handler.fn(asked, **(named or {}))
+    return answered
 
 
 def read(response: Response[Any]) -> Answer:

@@ -8,6 +8,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from gateway.audit.access import Access
+from gateway.audit.entry import PurposeName
 from gateway.audit.inspection import MOST_A_PAGE, Criteria, Mark, Page
 from gateway.audit.sealed import Receipt
 from gateway.edge import rendering, strict
@@ -30,6 +31,7 @@ SEARCH_PARAMETERS: Final = (
     "reason",
     "institution",
     "key",
+    "purpose",
     "operation",
     "outcome",
     "actor",
@@ -41,7 +43,7 @@ SEARCH_PARAMETERS: Final = (
 SUBJECT_MEMBERS: Final = ("nik", "reason", "from", "to", "cursor")
 W = TypeVar("W", bound=Word)
 _LARGEST_ID: Final = 2**31 - 1
-# No key has this number; 0 stands in rows for none.
+# No key and no purpose has this number; 0 stands in rows for none.
 _NOBODY: Final = -1
 
 
@@ -192,9 +194,15 @@ def _criteria(
         if named and named.institution is not None and institution is None:
             # So that the key's entries are found by its institution's index.
             institution = named.institution
+    purpose = None
+    if "purpose" in given:
+        # One that nobody was ever granted is no entry's.
+        number = held.directory.purpose_number(given["purpose"]) or _NOBODY
+        purpose = PurposeName(number, given["purpose"])
     return Criteria(
         institution=institution,
         key=key,
+        purpose=purpose,
         operation=_word(Operation, given, "operation", faults),
         outcome=_word(Outcome, given, "outcome", faults),
         actor=_word(Actor, given, "actor", faults),

@@ -51,7 +51,9 @@ class Browser:
 
     async def stream(self, target: str) -> str:
         """All that comes until the other side ends it, head and lengths included."""
-        reader, writer = await asyncio.open_connection(HERE, self._service.gateway.port)
+        reader, writer = await asyncio.open_connection(
+            HERE, self._service.gateway.port, local_addr=(self._source, 0)
+        )
         lines = (f"GET {target} HTTP/1.1", f"Host: {self._host}")
         head = (*lines, f"Cookie: {self.cookie}", "Connection: close", "", "")
         writer.write("\r\n".join(head).encode())

@@ -23,6 +23,9 @@ PAGES: Final = (
     ("GET", "/console/audit/person"),
     ("POST", "/console/audit/person"),
     ("GET", "/console/audit/own"),
+    ("GET", "/console/audit/trends"),
+    ("GET", "/console/audit/export"),
+    ("GET", "/console/audit/export/file"),
     ("GET", "/console/audit/entries/01a21017-72c5-7000-8020-000000000000"),
 )
 
@@ -87,7 +90,7 @@ async def test_a_page_is_refused_to_whoever_is_not_an_auditor_and_that_is_entere
     for turn, credential in enumerate(
         (None, service.sample("bulk").key, service.staff["ops"], service.staff["admin"])
     ):
-        source = f"127.0.31.{10 * number + turn}"
+        source = f"127.0.31.{4 * number + turn}"
         browser = Browser(service, source)
         if credential is not None:
             await browser.sign_in(credential)
@@ -178,6 +181,31 @@ async def test_an_auditor_finds_who_asked_about_a_person_and_the_proof(
     ]
     assert "audit.subject-search" in operations
     assert "audit.proof" in operations
+
+
+async def test_an_auditor_counts_and_takes_away_the_log(service: Service) -> None:
+    caller = service.newcomer()
+    claims = {"birth_date": "1990-01-05"}
+    await service.put(questions.verify(caller, nik_of(service.residents[8]), claims))
+    browser = await auditor(service, "127.0.30.12")
+    counted = await browser.get(
+        "/console/audit/trends?reason=complaint+42&by=institution"
+    )
+    assert f"<small>{caller.institution}</small>" in counted.body.decode()
+    days = await browser.get("/console/audit/trends?reason=complaint+42&by=day")
+    assert b'id="trend-chart"' in days.body
+    assert (await browser.get("/console/audit/trends?reason=x")).status == 400
+    target = "/console/audit/export/file?format=ndjson&"
+    taken = await browser.stream(f"{target}reason=complaint+42")
+    assert 'filename="log.ndjson"' in taken
+    assert "log-range: 0-" in taken.lower()
+    assert '{"v":1,' in taken
+    refused = await browser.get(f"{target}reason=x")
+    assert refused.status == 400
+    assert b'aria-invalid="true"' in refused.body
+    entered = await entries_from(service, "127.0.30.12")
+    assert ("audit.summary", "done") in entered
+    assert ("audit.export", "done") in entered
 
 
 async def test_a_search_without_a_reason_says_so_beside_the_field(

@@ -304,12 +304,14 @@ async def test_from_is_inclusive_and_to_is_not(log: Log) -> None:
 
 
 async def test_every_criterion_narrows_and_all_of_them_together(log: Log) -> None:
-    base = of(log, 5, log.now)
+    kyc, treatment = PurposeName(1, "kyc"), PurposeName(2, "treatment")
+    base = of(log, 5, log.now, purpose=kyc)
     changes: list[dict[str, Any]] = [
         {"institution": 6},
         {"key": log.keys[1]},
         {"operation": Operation.FETCH},
         {"outcome": Outcome.DONE},
+        {"purpose": treatment},
     ]
     await log.write(base, *[replace(base, **change) for change in changes])
     (auditor,) = await log.write(failed(log.now, actor=Actor.AUDITOR))
@@ -318,11 +320,12 @@ async def test_every_criterion_narrows_and_all_of_them_together(log: Log) -> Non
         "key": log.keys[0].number,
         "operation": Operation.VERIFY,
         "outcome": Outcome.FAILED,
+        "purpose": kyc,
         "actor": Actor.INSTITUTION,
     }
     assert len((await log.pages(Criteria(**asked)))[0]) == 1
     sizes = [len((await log.pages(Criteria(**{k: v})))[0]) for k, v in asked.items()]
-    assert sizes == [4, 4, 5, 5, 5]
+    assert sizes == [5, 5, 6, 6, 5, 6]
     (found,) = await log.pages(Criteria(actor=Actor.AUDITOR))
     assert auditor.encode() in found[0]
 
