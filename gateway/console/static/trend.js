@@ -2,6 +2,7 @@
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const DAY = 86400;
   const place = document.getElementById("trend-chart");
   const rows = [...document.querySelectorAll("#trend tbody tr")];
   const column = (name) => rows.map((row) => Number(row.dataset[name]));
@@ -15,7 +16,7 @@ document.addEventListener("DOMContentLoaded", () => {
       ...size(),
       cursor: { show: false },
       legend: { show: false },
-      scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.1, 1)] } },
+      scales: { x: { range: (_, first, last) => [first - DAY / 2, last + DAY / 2] }, y: { range: (_, __, most) => [0, Math.max(most * 1.1, 1)] } },
       axes: [{ ...axis, values: (_, at) => at.map((one) => written.format(new Date(one * 1000))), space: 90 }, { ...axis, size: 72 }],
       series: [{}, { stroke: ink("--strong"), width: 2 }, { stroke: ink("--bad"), width: 2, dash: [6, 4] }],
     },
