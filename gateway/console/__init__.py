@@ -6,7 +6,15 @@ Every page asks the API's own handlers, in this process and as whoever is signed
 
 from typing import Final
 
-from gateway.console import assets, auditing, counting, operating, own, signing_in
+from gateway.console import (
+    administering,
+    assets,
+    auditing,
+    counting,
+    operating,
+    own,
+    signing_in,
+)
 
 CONSOLE: Final = (
     assets.static,
@@ -17,4 +25,5 @@ CONSOLE: Final = (
     *counting.ROUTES,
     *operating.ROUTES,
     *own.ROUTES,
+    *administering.ROUTES,
 )

@@ -67,7 +67,21 @@ PAGES: Final = {
         ("/console/own/entries", "My accesses"),
         ("/console/own/samples", "Samples"),
     ),
+    Actor.ADMIN: (
+        ("/console/admin", "Institutions"),
+        ("/console/admin/take-on", "Take on an institution"),
+        ("/console/admin/keys", "Find a key"),
+        ("/console/admin/staff", "Staff"),
+    ),
 }
+
+
+class Refused(Exception):
+    """What a page needs to be drawn at all, the API refuses."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("the API refuses")
+        self.answer = answer
 
 
 @dataclass(slots=True)
@@ -164,6 +178,17 @@ class Visit:
         """What a page that is open already replaces a part of itself with."""
         return html(template, self.t, {"visit": self} | told)
 
+    async def need(self, handler: HTTPRouteHandler, **asked: Any) -> Any:
+        """The document of the API's answer.
+
+        Raises:
+            Refused: it has none for us; `shown` then draws why.
+        """
+        answer = await self.ask(handler, **asked)
+        if not answer.well:
+            raise Refused(answer)
+        return answer.document
+
     def draw(self, template: str, *, status: int = 200, **told: Any) -> Response[bytes]:
         pages = PAGES.get(self.role, ()) if self.role else ()
         everywhere = {"visit": self, "pages": pages}
@@ -174,15 +199,19 @@ class Visit:
         reason = answer.reason
         if reason is Unauthenticated.reason:
             return self.draw("signing_in.html", status=answer.status, refused=None)
-        why = EXPLANATION.get(reason) if reason else None
         return self.draw(
             "problem.html",
             status=answer.status,
             title=TITLE[reason] if reason else "",
-            why=why[LANGUAGES.index(self.t.language)] if why else "",
+            why=self.why(answer),
             faults=answer.faults,
             access_id=answer.headers.get("Access-Id"),
         )
+
+    def why(self, answer: Answer) -> str:
+        """What the API's refusal means, in a sentence or two."""
+        why = EXPLANATION.get(answer.reason) if answer.reason else None
+        return why[LANGUAGES.index(self.t.language)] if why else ""
 
 
 Work = Callable[[Visit], Awaitable[Response[Any]]]
@@ -227,7 +256,10 @@ async def _let_in(visit: Visit, role: Actor | None, work: Work) -> Response[Any]
         visit.form = await read_form(visit.request)
         if not _is_ours(visit):
             return visit.problem(await _refuse(visit, visit.role))
-    return await work(visit)
+    try:
+        return await work(visit)
+    except Refused as refused:
+        return visit.problem(refused.answer)
 
 
 def _plainly(request: HttpRequest, problem: Problem) -> Response[bytes]:

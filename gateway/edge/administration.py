@@ -42,6 +42,7 @@ CHANGE_MEMBERS: Final = (*AGREEMENT_MEMBERS, "status", "shadow")
 AS_THEY_COME: Final = ("institution", "grants", "limits", "status")
 KEY_MEMBERS: Final = ("institution", "not_after", "cidrs")
 STAFF_MEMBERS: Final = ("role", "name", "not_after")
+NO_CHANGE: Final = "nothing is given that would change"
 N = TypeVar("N", bound=int | str | Kept)
 
 
@@ -192,7 +193,7 @@ async def change_agreement(
         shadow = given.get("shadow", keeping.UNCHANGED)
         others = (given.get(name) for name in (*AGREEMENT_MEMBERS, "status"))
         if shadow is keeping.UNCHANGED and all(one is None for one in others):
-            asked.faults.append(Fault("", "nothing is given that would change"))
+            asked.faults.append(Fault("", NO_CHANGE))
         from_at, to_at = asked.optional_instant("from"), asked.optional_instant("to")
         rest = {name: given.get(name) for name in AS_THEY_COME}
 

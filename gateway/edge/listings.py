@@ -6,7 +6,7 @@ last changes, each by the name of its entry.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from litestar import Response, get
 from litestar.params import FromPath
@@ -19,12 +19,18 @@ from gateway.edge.auditing import DEFAULT_PAGE, audited
 from gateway.edge.caller import HttpRequest, Services
 from gateway.partners.kinds import AGREEMENTS, INSTITUTIONS, KEYS, STAFF, Kind
 from gateway.partners.listing import Part
-from gateway.partners.terms import HIGHEST_ID, require_key_id, require_written_id
+from gateway.partners.terms import (
+    HIGHEST_ID,
+    LONGEST_NAME,
+    require_key_id,
+    require_written_id,
+)
 from gateway.postgres import Connection
 from gateway.problems import Fault, InvalidRequest, NotFound
 from gateway.vocabulary import Actor
 
 PARAMETERS: Final = ("limit", "cursor")
+PARAMETERS_OF_INSTITUTIONS: Final = ("name", *PARAMETERS)
 PARAMETERS_OF_HELD: Final = ("institution", *PARAMETERS)
 R = TypeVar("R")
 
@@ -42,7 +48,7 @@ def keeper_of(held: Services) -> Keeper:
 
 @get("/admin/institutions")
 async def institutions(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, INSTITUTIONS)
+    return await _page(request, INSTITUTIONS, PARAMETERS_OF_INSTITUTIONS)
 
 
 @get("/admin/institutions/{institution:str}")
@@ -101,10 +107,14 @@ async def _page(
     return await audited(request, kind.read, work, role=Actor.ADMIN)
 
 
-def _given(request: HttpRequest, parameters: tuple[str, ...]) -> dict[str, int]:
-    """The parameters of a list, all of them numbers."""
+def _given(request: HttpRequest, parameters: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters of a list, all of them numbers save a name."""
     faults: list[Fault] = []
     given = strict.query_members(request.query_params.multi_items(), parameters, faults)
+    told: dict[str, Any] = {}
+    if "name" in given:
+        text = given.pop("name")
+        told["name"] = strict.read_text(text, faults, "?name", longest=LONGEST_NAME)
     most = {"limit": MOST_A_PAGE}
     numbers = {
         name: strict.read_number(
@@ -114,7 +124,7 @@ def _given(request: HttpRequest, parameters: tuple[str, ...]) -> dict[str, int]:
     }
     if faults:
         raise InvalidRequest(faults)
-    return {name: number for name, number in numbers.items() if number is not None}
+    return told | numbers
 
 
 def _document(kind: Kind[R], found: Sequence[R], limit: int) -> object:

@@ -183,6 +183,11 @@ class Directory:
         """All of them, as they are now."""
         return list(self._snapshot.institutions.values())
 
+    def purposes(self) -> list[str]:
+        """Their names, in the order of their numbers."""
+        numbers = self._snapshot.purpose_numbers
+        return sorted(numbers, key=numbers.__getitem__)
+
     def purpose_number(self, name: str) -> int | None:
         return self._snapshot.purpose_numbers.get(name)
 
@@ -308,7 +313,7 @@ async def _read_changes(connection: Connection, since: int) -> _Changes:
             institutions=[
                 (row["id"], row["name"])
                 for row in await connection.fetch(
-                    _SQL["institutions"], since, None, 0, None
+                    _SQL["institutions"], since, None, 0, None, None
                 )
             ],
             # In portions: a worker goes on serving while it reads everything anew.

@@ -20,6 +20,7 @@ from gateway.settings import NumberedKeys
 from gateway.vocabulary import Limits
 
 MOST_LIVE_KEYS: Final = 2
+TOO_MANY_KEYS: Final = f"has {MOST_LIVE_KEYS} live keys; revoke one of them first"
 
 # In place of what is not given, where None says that there is to be none.
 UNCHANGED: Final = object()
@@ -179,8 +180,7 @@ async def create_key(
     await _lock_institution(connection, institution)
     live = await connection.fetchval(_SQL["count_live_keys"], institution)
     if live >= MOST_LIVE_KEYS:
-        detail = f"has {MOST_LIVE_KEYS} live keys; revoke one of them first"
-        raise InvalidRequest([Fault("/institution", detail)])
+        raise InvalidRequest([Fault("/institution", TOO_MANY_KEYS)])
     return await _insert_key(
         connection,
         peppers,

@@ -78,10 +78,15 @@ class StaffRecord:
 
 
 async def list_institutions(
-    connection: Connection, *, only: int | None = None, part: Part = _ALL
+    connection: Connection,
+    *,
+    only: int | None = None,
+    part: Part = _ALL,
+    name: str | None = None,
 ) -> list[InstitutionRecord]:
+    """Those whose names hold `name`, in capitals or not, if it is given."""
     wanted = None if only is None else require_id(only)
-    rows = await connection.fetch(_SQL["institutions"], 0, wanted, *part)
+    rows = await connection.fetch(_SQL["institutions"], 0, wanted, *part, name)
     return [
         InstitutionRecord(row["id"], row["name"], from_datetime(row["created_at"]))
         for row in _found(rows, only)

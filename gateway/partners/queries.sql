@@ -15,11 +15,15 @@ SELECT version FROM directory_version;
 SELECT number, name FROM purposes WHERE version > $1;
 
 -- name: institutions
--- Which institutions changed after version $1 (of one id, $2, if given), the first $4 above id $3?
--- institutions_changed, or the primary key.
+-- Which institutions changed after version $1 (of one id, $2, if given), the first $4 above id $3
+-- (whose names hold $5, if given, in capitals or not)? institutions_changed, or the primary key.
 SELECT id, name, created_at
 FROM institutions
-WHERE version > $1 AND id = coalesce($2, id) AND id > $3
+WHERE
+    version > $1
+    AND id = coalesce($2, id)
+    AND id > $3
+    AND ($5::text IS NULL OR strpos(lower(name), lower($5)) > 0)
 ORDER BY id
 LIMIT $4;
 

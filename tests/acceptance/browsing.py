@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import unescape
 from urllib.parse import urlencode
 
@@ -10,24 +10,29 @@ from tests.acceptance.ledger import entries
 from tests.acceptance.service import Service
 from tests.acceptance.wire import HERE, Answer
 
+Form = Mapping[str, str | Sequence[str]]
+
 
 class Browser:
-    """Keeps the cookie of its session, from an address of its own."""
+    """Keeps its cookies, and comes from an address of its own."""
 
     def __init__(self, service: Service, source: str, host: str = "localhost") -> None:
         self._service = service
         self._source = source
         self._host = host
-        self.cookie = ""
+        self.cookies: dict[str, str] = {}
+        self._csrf = ""
+
+    @property
+    def cookie(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     async def get(self, target: str, **headers: str) -> Answer:
         return await self._ask("GET", target, headers)
 
-    async def post(
-        self, target: str, form: Mapping[str, str], **headers: str
-    ) -> Answer:
+    async def post(self, target: str, form: Form, **headers: str) -> Answer:
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        body = urlencode(form).encode()
+        body = urlencode(form, doseq=True).encode()
         return await self._ask("POST", target, kind | headers, body)
 
     async def _ask(
@@ -36,18 +41,27 @@ class Browser:
         sent = {"Host": self._host, "Accept-Language": "en", **headers}
         if self.cookie:
             sent["Cookie"] = self.cookie
-        return await self._service.ask(
+        answer = await self._service.ask(
             *(method, target),
             source=self._source,
             headers=sent,
             body=body if method == "POST" else None,
         )
+        name, _, value = answer.headers.get("set-cookie", "").partition("=")
+        if name:
+            self.cookies[name] = value.partition(";")[0]
+            if "max-age=0" in value.lower():
+                del self.cookies[name]
+        return answer
+
+    async def follow(self, answer: Answer) -> Answer:
+        """The page that an answer sends the browser on to."""
+        assert answer.status == 303, answer.body
+        return await self.get(answer.headers["location"])
 
     async def sign_in(self, credential: str) -> Answer:
-        answer = await self.post("/console/session", {"credential": credential})
-        told = answer.headers.get("set-cookie", "")
-        self.cookie = told.partition(";")[0]
-        return answer
+        self._csrf = ""
+        return await self.post("/console/session", {"credential": credential})
 
     async def stream(self, target: str) -> str:
         """All that comes until the other side ends it, head and lengths included."""
@@ -63,7 +77,11 @@ class Browser:
             writer.close()
 
     async def csrf(self) -> str:
-        return hidden(await self.get("/console/audit"), "csrf")
+        """The session's, of any of its pages: the button to sign out has it."""
+        if not self._csrf:
+            home = await self.follow(await self.get("/console"))
+            self._csrf = hidden(home, "csrf")
+        return self._csrf
 
 
 def hidden(page: Answer, name: str) -> str:

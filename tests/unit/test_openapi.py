@@ -205,7 +205,7 @@ def test_its_members_and_parameters_are_those_that_are_read() -> None:
         ("/audit/export", exports.PARAMETERS),
         ("/audit/summary", summaries.PARAMETERS),
         ("/ops/limits", operations.PARAMETERS),
-        ("/admin/institutions", listings.PARAMETERS),
+        ("/admin/institutions", listings.PARAMETERS_OF_INSTITUTIONS),
         ("/admin/agreements", listings.PARAMETERS_OF_HELD),
         ("/admin/keys", listings.PARAMETERS_OF_HELD),
         ("/admin/staff", listings.PARAMETERS),

@@ -1,0 +1,84 @@
+"""What an admin changed, told by what differs from before. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+INSTANTS: Final = frozenset({"from", "to", "not_after", "created_at", "revoked_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One member of a thing: what it was, and what it became; None where there is none."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    @property
+    def is_instant(self) -> bool:
+        return self.name in INSTANTS
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One change, by the name of its entry, with all that became different by it."""
+
+    access_id: str
+    at: str
+    operation: str
+    differences: tuple[Difference, ...]
+
+
+def told(thing: Mapping[str, Any]) -> list[Told]:
+    """The changes of one thing as the API tells it, newest first, in its members' order.
+
+    Of the oldest nothing differs unless it made the thing: what was before is not told.
+    """
+    changes: Sequence[Mapping[str, Any]] = thing["changes"]
+    now = {name: what for name, what in thing.items() if name != "changes"}
+    order = list(dict(_members(now)))
+    found = []
+    for place, change in enumerate(changes):
+        became = dict(_members(change["became"]))
+        if place + 1 < len(changes):
+            before = dict(_members(changes[place + 1]["became"]))
+        else:
+            made = change["operation"].endswith(".create")
+            before = {} if made else became
+        found.append(
+            Told(
+                *(change["access_id"], change["at"], change["operation"]),
+                tuple(_differences(order, before, became)),
+            )
+        )
+    return found
+
+
+def _differences(
+    order: Sequence[str], before: Mapping[str, str], after: Mapping[str, str]
+) -> Iterator[Difference]:
+    # What it has no longer comes last.
+    for name in dict.fromkeys((*order, *after, *before)):
+        was, became = before.get(name), after.get(name)
+        if was != became:
+            yield Difference(name, was, became)
+
+
+def _members(
+    document: Mapping[str, Any], within: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Every member that is there, by its name; grants by the purpose of each."""
+    for name, value in document.items():
+        if name == "id":
+            continue
+        if name == "grants":
+            for grant in value:
+                rest = {one: what for one, what in grant.items() if one != "purpose"}
+                yield from _members(rest, f"{grant['purpose']}: ")
+        elif isinstance(value, Mapping):
+            yield from _members(value, f"{name}.")
+        elif isinstance(value, list):
+            yield f"{within}{name}", ", ".join(map(str, value))
+        elif value is not None:
+            yield f"{within}{name}", str(value)
