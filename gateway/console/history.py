@@ -79,6 +79,7 @@ def _members(
         elif isinstance(value, Mapping):
             yield from _members(value, f"{name}.")
         elif isinstance(value, list):
-            yield f"{within}{name}", ", ".join(map(str, value))
+            if value:
+                yield f"{within}{name}", ", ".join(map(str, value))
         elif value is not None:
             yield f"{within}{name}", str(value)
