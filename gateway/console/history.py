@@ -70,7 +70,8 @@ def _members(
 ) -> Iterator[tuple[str, str]]:
     """Every member that is there, by its name; grants by the purpose of each."""
     for name, value in document.items():
-        if name == "id":
+        # What a list without anything in it says, is said by its absence.
+        if name == "id" or value is None or value == []:
             continue
         if name == "grants":
             for grant in value:
@@ -78,8 +79,6 @@ def _members(
                 yield from _members(rest, f"{grant['purpose']}: ")
         elif isinstance(value, Mapping):
             yield from _members(value, f"{name}.")
-        elif isinstance(value, list):
-            if value:
-                yield f"{within}{name}", ", ".join(map(str, value))
-        elif value is not None:
-            yield f"{within}{name}", str(value)
+        else:
+            parts = value if isinstance(value, list) else [value]
+            yield f"{within}{name}", ", ".join(map(str, parts))

@@ -32,8 +32,7 @@ async def home(request: HttpRequest) -> Response[Any]:
     async def work(visit: Visit) -> Response[Any]:
         if visit.role is None:
             return visit.draw("signing_in.html", refused=None)
-        pages = PAGES.get(visit.role)
-        return go(pages[0][0]) if pages else visit.draw("no_pages.html")
+        return go(PAGES[visit.role][0][0])
 
     return await shown(request, None, work)
 

@@ -190,7 +190,7 @@ class Visit:
         return answer.document
 
     def draw(self, template: str, *, status: int = 200, **told: Any) -> Response[bytes]:
-        pages = PAGES.get(self.role, ()) if self.role else ()
+        pages = PAGES[self.role] if self.role else ()
         everywhere = {"visit": self, "pages": pages}
         return draw(template, self.t, everywhere | told, status=status)
 
