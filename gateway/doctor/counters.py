@@ -1,4 +1,4 @@
-"""Asks Redis or Valkey, of a cluster every master, what it keeps and whom it lets in."""
+"""Asks Redis or Valkey, of a cluster every node, what it keeps and whom it lets in."""
 
 import asyncio
 import ipaddress
@@ -10,7 +10,12 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from gateway.clock import SECOND
 from gateway.doctor.finding import Finding, unknown, unsafe, warning
@@ -18,7 +23,6 @@ from gateway.doctor.surroundings import clock_apart
 from gateway.redis import Client, Command, Wire, open_redis
 
 SETTING: Final = "GATEWAY_REDIS_URL"
-ANSWER_SECONDS: Final = 2.0
 _AWAY: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 _OWN: Final[list[Command]] = [("INFO", "persistence"), ("INFO", "memory"), ("TIME",)]
 _EXPOSURE: Final[list[Command]] = [("CONFIG", "GET", "bind", "protected-mode")]
@@ -57,7 +61,9 @@ class Server:
         """A way to it, with these arguments instead of our own."""
 
         def make(**settings: object) -> AbstractConnection:
-            return self.kind(**{**self.arguments, **settings, **arguments})
+            given = {**self.arguments, **settings, **arguments}
+            # A call has 100 ms to connect; who asks here has a deadline of his own.
+            return self.kind(**{**given, "socket_connect_timeout": None})
 
         return Wire(make)
 
@@ -69,10 +75,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-async def examine(url: str) -> list[Finding]:
-    """Findings of all servers that hold counters, each once."""
+async def examine(url: str, *, patience: float) -> list[Finding]:
+    """Findings of all servers that hold counters, each once, within so many seconds."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(patience):
             client = open_redis(url)
             try:
                 found = [await _examine(server) for server in await _servers(client)]
@@ -89,9 +95,10 @@ async def _servers(client: Client) -> list[Server]:
         pool = client.connection_pool
         return [Server(pool.connection_class, pool.connection_kwargs)]
     cluster = await client.initialize()
+    # Replicas too: each is a master to be.
     return [
         Server(node.connection_class, node.connection_kwargs)
-        for node in cluster.get_primaries()
+        for node in cluster.get_nodes()
     ]
 
 
@@ -127,8 +134,8 @@ async def _as_a_stranger(server: Server) -> list[Finding]:
     wire = server.wire(username=None, password=None)
     try:
         (bound,) = await wire.ask(lambda _: _EXPOSURE)
-    except RedisError:
-        # It wants to know who asks.
+    except (AuthenticationError, ResponseError):
+        # It wants to know who asks, or lets nobody in from here (protected-mode).
         return []
     finally:
         await wire.close()

@@ -13,7 +13,6 @@ from gateway.doctor.roles import Right
 from gateway.postgres import SERVER_GONE, Connection, queries
 
 SQL: Final = queries("gateway.doctor")
-ANSWER_SECONDS: Final = 2.0
 LOG: Final = "GATEWAY_POSTGRES_DSN"
 RECEIPTS: Final = "GATEWAY_RECEIPTS_DSN"
 _OFF: Final = {
@@ -42,15 +41,19 @@ class NotExamined(Exception):
 
 
 @asynccontextmanager
-async def asking(setting: str, dsn: str) -> AsyncIterator[Connection]:
+async def asking(
+    setting: str, dsn: str, *, patience: float
+) -> AsyncIterator[Connection]:
     """A connection as the server has it: no setting of ours hides what is set there.
+
+    It is to be made and used within `patience` seconds.
 
     Raises:
         NotExamined: naming the setting, since the server is away or does not let us in.
     """
     connection = None
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(patience):
             connection = await asyncpg.connect(
                 dsn, server_settings={"application_name": "gateway-doctor"}
             )
@@ -74,10 +77,10 @@ async def answer(connection: Connection, query: str) -> dict[str, Any]:
     return dict(row)
 
 
-async def examine(setting: str, dsn: str) -> list[Finding]:
+async def examine(setting: str, dsn: str, *, patience: float) -> list[Finding]:
     """Findings of one DSN: of the role, and of the server that has the log."""
     try:
-        async with asking(setting, dsn) as connection:
+        async with asking(setting, dsn, patience=patience) as connection:
             return await _examine(setting, connection)
     except NotExamined as away:
         return [unknown("not-examined", str(away))]

@@ -19,6 +19,9 @@ from gateway.settings import (
     ServeSettings,
 )
 
+# Where a server hangs: a start waits for so long, the doctor for longer.
+START_PATIENCE: Final = 5.0
+PATIENCE: Final = 15.0
 _REDIS: Final = "GATEWAY_REDIS_URL"
 _PLACE: Final = {kind: place for place, kind in enumerate(Kind)}
 
@@ -33,16 +36,22 @@ def must_be_safe(serving: ServeSettings, sealing: SealSettings) -> list[str]:
     Raises:
         Unsafe: something is.
     """
-    found = asyncio.run(dangers(serving, sealing))
+    found = asyncio.run(dangers(serving, sealing, patience=START_PATIENCE))
     if bad := [finding.says for finding in found if finding.kind is Kind.UNSAFE]:
         raise Unsafe("\n".join(bad))
     return [finding.says for finding in found if finding.kind is Kind.UNKNOWN]
 
 
-async def dangers(serving: ServeSettings, sealing: SealSettings) -> list[Finding]:
+async def dangers(
+    serving: ServeSettings, sealing: SealSettings, *, patience: float
+) -> list[Finding]:
     """What decides whether to serve, and some warnings that it costs nothing to see."""
-    asked = [database.examine(name, dsn) for name, dsn in _dsns(serving, sealing)]
-    found = await asyncio.gather(*asked, counters.examine(serving.redis_url))
+    asked = [
+        database.examine(name, dsn, patience=patience)
+        for name, dsn in _dsns(serving, sealing)
+    ]
+    counting = counters.examine(serving.redis_url, patience=patience)
+    found = await asyncio.gather(*asked, counting)
     return [
         *surroundings.debugging(os.environ),
         *_secrets(serving),
@@ -52,8 +61,8 @@ async def dangers(serving: ServeSettings, sealing: SealSettings) -> list[Finding
 
 async def examine(serving: ServeSettings, sealing: SealSettings) -> list[Finding]:
     """Everything, the gravest first."""
-    found = await dangers(serving, sealing)
-    found += await upkeep.examine(str(serving.postgres_dsn))
+    found = await dangers(serving, sealing, patience=PATIENCE)
+    found += await upkeep.examine(str(serving.postgres_dsn), patience=PATIENCE)
     now = to_datetime(time.time_ns() * SECOND // 10**9)
     for name, url in (*_dsns(serving, sealing), (_REDIS, serving.redis_url)):
         found += surroundings.on_the_way(name, url)

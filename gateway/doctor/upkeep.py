@@ -16,10 +16,10 @@ KEYS_LEFT: Final = timedelta(days=14)
 DAYS_AHEAD: Final = 3
 
 
-async def examine(dsn: str) -> list[Finding]:
+async def examine(dsn: str, *, patience: float) -> list[Finding]:
     """Warnings of the log's server, asked as the role that writes it."""
     try:
-        async with asking(LOG, dsn) as connection:
+        async with asking(LOG, dsn, patience=patience) as connection:
             return [
                 *await _clock(connection),
                 *_quoting(await answer(connection, "quoting")),

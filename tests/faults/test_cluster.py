@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from gateway.audit.charges import Charges
+from gateway.doctor import counters
+from gateway.doctor.finding import Kind
 from gateway.postgres import pool
 from gateway.quota.reconciliation import reconcile
 from gateway.quota.script import state_key
@@ -64,6 +66,15 @@ async def differences(service: Service, cluster: ValkeyCluster) -> list[object]:
             return list((await reconcile(redis, auditor, Charges(auditor)))[1])
     finally:
         await redis.aclose()
+
+
+async def test_the_doctor_examines_every_node(cluster: ValkeyCluster) -> None:
+    assert await counters.examine(cluster.url, patience=15) == []
+    for node in (cluster.nodes[0], cluster.nodes[-1]):
+        node.ask("CONFIG", "SET", "appendonly", "no")
+        (found,) = await counters.examine(cluster.url, patience=15)
+        assert (found.kind, found.check) == (Kind.UNSAFE, "redis-not-kept")
+        node.ask("CONFIG", "SET", "appendonly", "yes")
 
 
 async def test_limits_of_many_hold_exactly_over_workers_and_masters(

@@ -16,7 +16,6 @@ from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.provisioning import Provisioned
 from gateway.embedded.valkey import ValkeyServer
 from gateway.postgres import Connection
-from gateway.redis import open_server
 from gateway.settings import SealSettings, ServeSettings
 
 DATABASE = "gateway"
@@ -64,7 +63,7 @@ class Patient:
     @asynccontextmanager
     async def configured(self, **settings: str) -> AsyncIterator[Redis]:
         """Valkey with these settings, and as before."""
-        client = open_server(self.valkey.url)
+        client = Redis.from_url(self.valkey.url, decode_responses=True)
         # A connection that is in stays in, whatever the password becomes.
         async with client.client() as admin:
             before = {
