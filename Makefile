@@ -7,7 +7,7 @@ ARGS   ?=
 ROWS   ?= 2000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-audit check format lock clean
+.PHONY: help demo test test-all bench bench-audit check audit format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +23,13 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@umask 022 && $(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Apart from ours: what audits does not decide which versions we run.
+AUDIT := $(VENV)/audit/bin
+$(VENV)/audit/.tools: requirements-audit.lock
+	@$(PYTHON) -m venv $(VENV)/audit
+	@umask 022 && $(AUDIT)/pip --disable-pip-version-check --quiet install --require-hashes -r requirements-audit.lock
 	@touch $@
 
 demo: $(VENV)/.runtime ## PostgreSQL, Valkey, a synthetic registry and the gateway; ARGS="--port 8000 --data .demo --residents 50000 --workers 2"
@@ -51,6 +58,12 @@ check: $(VENV)/.dev ## lint, format, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+audit: $(VENV)/audit/.tools ## known weaknesses of the locked dependencies (asks PyPI), and what they are: build/sbom.json
+	@mkdir -p build
+	@$(AUDIT)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements.lock
+	@for lock in requirements.lock requirements-dev.lock; do \
+	  echo "$$lock:"; $(AUDIT)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; done
+
 format: $(VENV)/.dev ## apply formatting and safe lint fixes
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -60,6 +73,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 lock: ## resolve the dependencies anew
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) --group audit -o requirements-audit.lock
 
 clean: ## remove the virtual environment and the demo's data
 	rm -rf $(VENV) .demo
