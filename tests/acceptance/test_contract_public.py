@@ -75,6 +75,31 @@ async def test_every_problem_says_its_type_title_and_status(
         assert SLUGS[document["type"].removeprefix("/problems/")] == answer.status
 
 
+OTHER_SITE: Final = {"Origin": "https://elsewhere.example"}
+PREFLIGHT: Final = {**OTHER_SITE, "Access-Control-Request-Method": "POST"}
+
+
+async def test_no_other_site_is_let_in_and_no_answer_is_kept_or_guessed_at(
+    service: Service,
+) -> None:
+    caller = service.newcomer()
+    question = {"nik": UNKNOWN_NIK, "purpose": "kyc", "claims": {"name": "SITI"}}
+    answers = [
+        await service.ask("GET", "/v1/account", key=caller.key, headers=OTHER_SITE),
+        await service.ask(
+            "POST", "/v1/verify", key=caller.key, json=question, headers=OTHER_SITE
+        ),
+        await service.ask("POST", "/v1/verify", headers=OTHER_SITE),
+        await service.ask("OPTIONS", "/v1/verify", headers=PREFLIGHT),
+        await service.ask("OPTIONS", "/admin/keys", headers=PREFLIGHT),
+    ]
+    assert [answer.status for answer in answers] == [200, 200, 401, 401, 401]
+    for answer in answers:
+        assert not [name for name in answer.headers if "access-control" in name]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+
+
 async def test_a_whole_gateway_lives_and_is_ready(service: Service) -> None:
     live = await service.ask("GET", "/health/live")
     assert live.status == 200

@@ -1,0 +1,49 @@
+"""Where the gateway calls others: its servers, and the witnesses of its settings."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# What opens a connection to an address of one's choice, or runs what does.
+CLIENTS = {
+    *("aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "socket"),
+    *("urllib.request", "urllib3", "websockets", "xmlrpc.client"),
+}
+# PostgreSQL and Redis, whose addresses are settings.
+SERVERS = {"asyncpg", "redis"}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{n.name}" for n in node.names)}
+    return names
+
+
+def users(modules: set[str]) -> set[str]:
+    """The files of the product, without what serves a demo, that import one of these."""
+    product = [
+        path
+        for path in (ROOT / "gateway").rglob("*.py")
+        if ROOT / "gateway" / "embedded" not in path.parents
+    ]
+    assert len(product) > 100
+    return {str(path.relative_to(ROOT)) for path in product if imported(path) & modules}
+
+
+def test_no_address_is_called_but_the_servers_and_the_witnesses_of_the_settings() -> (
+    None
+):
+    # Its addresses are those of GATEWAY_WITNESSES_FILE.
+    assert users(CLIENTS) == {"gateway/audit/courier.py"}
+
+
+def test_no_route_reaches_a_server_by_itself() -> None:
+    edges = ("gateway/edge/", "gateway/console/")
+    assert [name for name in users(SERVERS) if name.startswith(edges)] == []
+    # The search finds what it looks for.
+    assert "gateway/postgres.py" in users(SERVERS)
