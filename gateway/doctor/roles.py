@@ -8,7 +8,7 @@ from typing_extensions import override
 from gateway.doctor.finding import Finding, unsafe, warning
 
 # What is added to and never changed, and which setting's role adds to it.
-_ADDS: Final[Mapping[str, frozenset[str]]] = {
+ADDS: Final[Mapping[str, frozenset[str]]] = {
     "batches": frozenset({"GATEWAY_POSTGRES_DSN", "GATEWAY_ADMIN_DSN"}),
     "entries": frozenset({"GATEWAY_POSTGRES_DSN", "GATEWAY_ADMIN_DSN"}),
     "idempotency_answers": frozenset({"GATEWAY_POSTGRES_DSN"}),
@@ -68,10 +68,10 @@ def _too_many(setting: str, rights: list[Right]) -> dict[str, list[Right]]:
     """Rights beyond those of sql/roles.sql, by the check that tells of them."""
     changing, adding, writing, around = [], [], [], []
     for schema, table, held in rights:
-        ours = schema == "public" and table in _ADDS
+        ours = schema == "public" and table in ADDS
         if ours and held & _CHANGES:
             changing.append(Right(schema, table, held & _CHANGES))
-        elif ours and "INSERT" in held and setting not in _ADDS[table]:
+        elif ours and "INSERT" in held and setting not in ADDS[table]:
             adding.append(Right(schema, table, frozenset({"INSERT"})))
         elif not ours and setting in READERS and held - {"SELECT"}:
             writing.append(Right(schema, table, held - {"SELECT"}))

@@ -17,6 +17,7 @@ from gateway.cli import app
 from gateway.clock import from_datetime
 from gateway.doctor import counters, examination, upkeep
 from gateway.doctor.finding import Finding, Kind
+from gateway.doctor.roles import ADDS
 from gateway.embedded.postgres import program
 from gateway.postgres import Connection
 from tests.acceptance.callers import DAY, make_caller
@@ -116,6 +117,29 @@ async def test_a_role_that_may_do_too_much_is_refused(
     assert [*unsafe] == [check]
     assert unsafe[check].startswith(f"{setting} logs in as a role")
     assert secrets_of(servers, unsafe[check]) == []
+
+
+UNCHANGED = """
+    SELECT relname FROM pg_class AS c
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+        AND NOT relispartition AND NOT EXISTS (
+            SELECT FROM pg_roles AS role
+            WHERE rolname ~ '^gateway_' AND rolname <> 'gateway_owner' AND (
+                has_any_column_privilege(role.oid, c.oid, 'UPDATE')
+                OR has_table_privilege(role.oid, c.oid, 'DELETE')
+            )
+        )
+"""
+# Nothing of the log: lists that are read, or that the owner keeps.
+LISTS = {"directory_version", "purposes", "schema_migrations", "staff"}
+
+
+async def test_every_table_that_no_role_may_change_is_looked_after(
+    servers: Patient,
+) -> None:
+    async with servers.superuser() as superuser:
+        unchanged = {row["relname"] for row in await superuser.fetch(UNCHANGED)}
+    assert unchanged == {*ADDS, *LISTS}
 
 
 async def test_a_role_in_anothers_place_is_refused(servers: Patient) -> None:
