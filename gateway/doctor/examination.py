@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ async def dangers(
     counting = counters.examine(serving.redis_url, patience=patience)
     found = await asyncio.gather(*asked, counting)
     return [
-        *surroundings.debugging(os.environ),
+        *surroundings.debugging(os.environ, dev_mode=sys.flags.dev_mode),
         *_secrets(serving),
         *(finding for findings in found for finding in findings),
     ]

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 from gateway.clock import SECOND
 from gateway.doctor.finding import Finding, unsafe, warning
 
+# Who reads the first two takes nothing but 1, Python whatever is not empty.
 _SWITCHES: Final = {
     "LITESTAR_DEBUG": "1",
     "LITESTAR_PDB": "1",
-    "PYTHONASYNCIODEBUG": None,
-    "PYTHONDEVMODE": None,
+    "PYTHONASYNCIODEBUG": "",
 }
 CLOCK_APART: Final = SECOND
 FULLEST: Final = 0.8
@@ -23,13 +23,15 @@ _CERTIFICATES: Final = ("sslcert", "sslrootcert", "ssl_certfile", "ssl_ca_certs"
 _VERIFIED: Final = {"verify-full", "verify-ca"}
 
 
-def debugging(environment: Mapping[str, str]) -> list[Finding]:
+def debugging(environment: Mapping[str, str], *, dev_mode: bool) -> list[Finding]:
     """Switches by which arguments of calls, and so residents, reach logs or answers."""
     on = [
         name
         for name, value in _SWITCHES.items()
-        if (environment.get(name) if value is None else environment.get(name) == value)
+        if (given := environment.get(name)) and given == (value or given)
     ]
+    if dev_mode:
+        on.append("PYTHONDEVMODE, or -X dev,")
     says = "{} is on, so that what callers send reaches logs or answers: unset it."
     return [unsafe("debug", says.format(name)) for name in on]
 

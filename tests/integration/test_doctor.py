@@ -351,7 +351,13 @@ async def test_serve_does_not_start_on_what_is_unsafe_and_says_what_to_change(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = map(bytes.decode, await process.communicate())
+        try:
+            async with asyncio.timeout(60):
+                out, err = map(bytes.decode, await process.communicate())
+        finally:
+            if process.returncode is None:
+                # It serves, which it must not.
+                process.kill()
     assert (process.returncode, out) == (78, "")
     debug, role = err.splitlines()
     assert debug.startswith("LITESTAR_DEBUG is on")

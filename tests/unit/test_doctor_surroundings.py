@@ -28,14 +28,18 @@ SETTING = "GATEWAY_POSTGRES_DSN"
         ("LITESTAR_DEBUG", "0", False),
         ("LITESTAR_PDB", "1", True),
         ("PYTHONASYNCIODEBUG", "yes", True),
-        ("PYTHONDEVMODE", "1", True),
-        ("PYTHONDEVMODE", "", False),
+        ("PYTHONASYNCIODEBUG", "", False),
     ],
 )
 def test_a_switch_counts_as_whoever_reads_it_takes_it(
     name: str, value: str, *, on: bool
 ) -> None:
-    assert bool(debugging({name: value})) is on
+    assert bool(debugging({name: value}, dev_mode=False)) is on
+
+
+def test_pythons_development_mode_is_debugging() -> None:
+    (found,) = debugging({}, dev_mode=True)
+    assert found.says.startswith("PYTHONDEVMODE, or -X dev, is on")
 
 
 def test_a_disk_is_nearly_full_from_four_fifths_on() -> None:
