@@ -61,10 +61,13 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def served(
-    folder: Path, program: tuple[str, str] = ORDINARY
+    folder: Path, program: tuple[str, str] = ORDINARY, log: str = SIGNER.key.text
 ) -> AsyncIterator[Served]:
-    """A witness that answers; its memory is in `folder` and stays there."""
-    (folder / "logs").write_text(f"{SIGNER.key.text}\n")
+    """A witness that answers, of the log with this key.
+
+    Its memory is in `folder` and stays there.
+    """
+    (folder / "logs").write_text(f"{log}\n")
     port = free_port()
     settings = {
         "GATEWAY_WITNESS_NAME": NAME,
