@@ -16,6 +16,7 @@ from gateway.redis import open_server
 from gateway.vocabulary import Limits
 from tests.acceptance import questions
 from tests.acceptance.ledger import of_institution
+from tests.acceptance.metrics import metric_of
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service
 from tests.acceptance.wire import Connection
@@ -96,6 +97,12 @@ async def test_a_workers_clock_that_is_an_hour_off_moves_no_entry_and_no_window(
         ready = time.time()
         answers = [await question.put(connection) for _ in range(3)]
         ended = time.time()
+        for between, seconds in (("host-postgres", 3600), ("redis-postgres", 0)):
+            apart = await metric_of(
+                connection, "gateway_clocks_apart_seconds", between=between
+            )
+            assert apart is not None
+            assert abs(apart - seconds) < 1
     assert {one.status for one in answers} == {200}
     entries = {
         one["access_id"]: one
