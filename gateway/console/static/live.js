@@ -18,7 +18,7 @@
         legend: { show: false },
         cursor: { show: false },
         scales: { y: { range: (_, __, most) => [0, Math.max(most * 1.1, 1)] } },
-        axes: [{ ...axis, values: (_, moments) => moments.map(time) }, { ...axis, size: 56 }],
+        axes: [{ ...axis, values: (_, moments) => moments.map(time), space: 80 }, { ...axis, size: 56 }],
         series: [{}, { stroke: ink("--strong"), width: 2, spanGaps: false }],
       },
       [[], []],
