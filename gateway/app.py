@@ -50,6 +50,7 @@ from gateway.quota.limiter import Limiter
 from gateway.quota.overview import Overview
 from gateway.redis import open_redis
 from gateway.registry.residents import Residents
+from gateway.rehearsing import Rehearsals
 from gateway.routes import AUDITED, ROUTES
 from gateway.settings import NumberedKeys, ServeSettings, read_settings
 from gateway.tasks import keep_running
@@ -185,6 +186,7 @@ def _services(worker: Worker, held: Lookups, tasks: asyncio.TaskGroup) -> Servic
         summaries=Summaries(worker.auditor, worker.archive),
         conditions=Conditions(worker.auditor, worker.clock),
         overview=Overview(held.limiter, worker.clock),
+        rehearsals=Rehearsals(worker.auditor),
         note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(

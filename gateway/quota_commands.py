@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta, timezone
 from typing import Annotated, Final
 
@@ -14,26 +13,22 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway import options, tables
-from gateway.audit.admissions import Admissions
 from gateway.audit.charges import Charges
-from gateway.clock import JAKARTA_OFFSET, to_datetime, to_text
+from gateway.clock import JAKARTA_OFFSET, to_datetime
 from gateway.exits import Unreachable, session, told
-from gateway.partners import listing, terms
-from gateway.postgres import SERVER_GONE, Connection, pool
+from gateway.partners.documents import Document
+from gateway.postgres import SERVER_GONE, pool
 from gateway.problems import Fault, InvalidRequest
-from gateway.quota.limit import DAY, day_end, month_begin
 from gateway.quota.reconciliation import Reconciliation
 from gateway.quota.reconciliation import reconcile as compare
-from gateway.quota.rehearsal import Day, Peak, Rehearsal
 from gateway.redis import open_redis
+from gateway.rehearsing import Asked, Rehearsed, Told
+from gateway.rehearsing import rehearse as replay
 from gateway.settings import AuditorSettings, ReconcileSettings, read_settings
 from gateway.vocabulary import Limits
 
 STATEMENT_SECONDS: Final = 60.0
 _JAKARTA: Final = timezone(timedelta(microseconds=JAKARTA_OFFSET))
-
-# Is told how far it has come, and how far there is to go, in microseconds of the log.
-Told = Callable[[int, int], None]
 
 # A traceback of rich's could print local variables: a DSN holds a password.
 app = typer.Typer(
@@ -96,25 +91,6 @@ async def _reconcile() -> Reconciliation:
         await redis.aclose()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What to rehearse; `given` are the limits that differ from the agreement's."""
-
-    institution: int
-    given: Mapping[str, int]
-    since: int
-    until: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """A rehearsal that is over, and what of the log it was of, end exclusive."""
-
-    institution: int
-    span: tuple[int, int]
-    rehearsal: Rehearsal
-
-
 @app.command()
 def rehearse(
     *,
@@ -147,7 +123,7 @@ def rehearse(
         typer.echo("The log holds no entries of that time.", err=True)
         raise typer.Exit(1)
     if as_json:
-        typer.echo(json.dumps(_document(rehearsed), indent=2))
+        typer.echo(json.dumps(rehearsed.document, indent=2))
     else:
         _tell(rehearsed)
 
@@ -174,38 +150,7 @@ async def _rehearse(asked: Asked, progress: Told) -> Rehearsed | None:
         patience_seconds=None,
         statement_seconds=STATEMENT_SECONDS,
     ) as connection:
-        limits = await _limits(connection, asked)
-        admissions = Admissions(connection, asked.institution)
-        span = await admissions.extent(asked.since, asked.until)
-        if span is None:
-            return None
-        starts, ends = span
-        rehearsal = await _begun(admissions, limits, starts)
-        async for asks in admissions.between(starts, ends):
-            rehearsal.replay(asks)
-            if asks:
-                progress(asks[-1][0] - starts, ends - starts)
-    return Rehearsed(asked.institution, span, rehearsal)
-
-
-async def _limits(connection: Connection, asked: Asked) -> Limits:
-    current = await listing.limits_of(connection, asked.institution)
-    faults: list[Fault] = []
-    if current is None and len(asked.given) < len(Limits._fields):
-        faults.append(Fault("/limits", "there is no agreement: give all four"))
-        raise InvalidRequest(faults)
-    limits = terms.read_limits(asked.given, faults, current=current)
-    if faults:
-        raise InvalidRequest(faults)
-    return limits
-
-
-async def _begun(admissions: Admissions, limits: Limits, since: int) -> Rehearsal:
-    """Before its first call, with what the day and the month had already used."""
-    day_began = day_end(since) - DAY
-    earlier = await admissions.charged(month_begin(since), day_began)
-    today = await admissions.charged(day_began, since)
-    return Rehearsal(limits, since, day_used=today, month_used=earlier + today)
+        return await replay(connection, asked, progress)
 
 
 @contextmanager
@@ -226,51 +171,16 @@ def _progress(title: str, *, quiet: bool) -> Iterator[Told]:
         yield told_so
 
 
-def _document(rehearsed: Rehearsed) -> dict[str, object]:
-    rehearsal, (starts, ends) = rehearsed.rehearsal, rehearsed.span
-    days = rehearsal.days
-    return {
-        "institution": rehearsed.institution,
-        "from": to_text(starts),
-        "to": to_text(ends),
-        "limits": rehearsal.limits._asdict(),
-        "calls": sum(day.calls for day in days),
-        "admitted": sum(day.admitted for day in days),
-        "refused": sum(day.refused for day in days),
-        "refused_by": rehearsal.refused_by,
-        "first_refusal": _instant(rehearsal.first_refusal),
-        "last_refusal": _instant(rehearsal.last_refusal),
-        "busiest_second": _peak(rehearsal.busiest_second),
-        "busiest_minute": _peak(rehearsal.busiest_minute),
-        "enough": rehearsal.enough._asdict(),
-        "days": _of_days(days).documents,
-    }
-
-
-def _instant(at: int | None) -> str | None:
-    return None if at is None else to_text(at)
-
-
-def _peak(peak: Peak) -> dict[str, object] | None:
-    return {"from": to_text(peak.since), "calls": peak.calls} if peak.calls else None
-
-
-def _of_days(days: list[Day]) -> tables.Listing:
-    rows = []
-    documents: list[dict[str, object]] = []
-    for day in days:
-        date = to_datetime(day.ends - 1).astimezone(_JAKARTA).date().isoformat()
-        counted = (day.calls, day.admitted, day.refused, day.units)
-        rows.append((date, *(f"{number:,}" for number in counted)))
-        names = ("calls", "admitted", "refused", "units")
-        documents.append({"day": date} | dict(zip(names, counted, strict=True)))
+def _of_days(days: list[Document]) -> tables.Listing:
+    counted = ("calls", "admitted", "refused", "units")
+    rows = [(str(day["day"]), *(f"{day[name]:,}" for name in counted)) for day in days]
     heading = ("day", "calls", "admitted", "refused", "units asked for")
-    return tables.Listing(heading, rows, documents)
+    return tables.Listing(heading, rows, days)
 
 
 def _tell(rehearsed: Rehearsed) -> None:
     rehearsal, days = rehearsed.rehearsal, rehearsed.rehearsal.days
-    tables.show(_of_days(days), as_json=False)
+    tables.show(_of_days(rehearsed.days), as_json=False)
     starts, ends = map(_local, rehearsed.span)
     typer.echo(f"Institution {rehearsed.institution}, {starts} to {ends}")
     typer.echo(f"Tried    {_words(rehearsal.limits)}")

@@ -14,6 +14,7 @@ from gateway.edge import (
     lookups,
     openapi,
     operations,
+    rehearsals,
     summaries,
 )
 from gateway.edge import (
@@ -45,6 +46,7 @@ AUDITED: Final = (
     ("/admin/agreements/{agreement:str}", Operation.AGREEMENT_READ, "GET", "PATCH"),
     ("/admin/keys", Operation.KEY_READ, "GET", "POST"),
     ("/admin/keys/{key:str}", Operation.KEY_READ, "GET", "DELETE"),
+    ("/admin/rehearsals", Operation.LIMITS_REHEARSE, "POST"),
     ("/admin/staff", Operation.STAFF_READ, "GET", "POST"),
     ("/admin/staff/{member:str}", Operation.STAFF_READ, "GET", "DELETE"),
 )
@@ -81,6 +83,7 @@ ROUTES: Final = (
     administration.revoke_key,
     administration.create_staff,
     administration.revoke_staff,
+    rehearsals.rehearse,
     public_log.checkpoint,
     public_log.key,
     public_log.inclusion,

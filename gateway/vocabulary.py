@@ -129,6 +129,7 @@ class Operation(Word):
     AGREEMENT_READ = 48, "agreement.read"
     KEY_READ = 49, "key.read"
     STAFF_READ = 50, "staff.read"
+    LIMITS_REHEARSE = 51, "limits.rehearse"
     OPS_JOURNAL = 60, "ops.journal"
     OPS_LIMITS = 61, "ops.limits"
     OPS_LIVE = 62, "ops.live"

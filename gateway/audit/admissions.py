@@ -37,11 +37,14 @@ def _begins(eighth: int) -> int:
 
 
 class Admissions:
-    """One institution's, read by the auditor's role."""
+    """One institution's, read by the auditor's role, `at_once` or so in a page."""
 
-    def __init__(self, connection: Reader, institution: int) -> None:
+    def __init__(
+        self, connection: Reader, institution: int, *, at_once: int | None = None
+    ) -> None:
         self._connection = connection
         self._institution = institution
+        self._at_once = at_once or AT_ONCE
 
     async def extent(self, from_at: int, to_at: int | None) -> tuple[int, int] | None:
         """The part of that time, end exclusive, in which the log can have entries."""
@@ -87,7 +90,7 @@ class Admissions:
             while unread <= last:
                 bounds = self._bounds(unread, last, from_at, to_at)
                 rows = await self._page(*bounds)
-                reached = rows[-1]["eighth"] if len(rows) >= AT_ONCE else last
+                reached = rows[-1]["eighth"] if len(rows) >= self._at_once else last
                 yield (
                     [(from_datetime(at), units, times) for _, at, units, times in rows],
                     reached,
@@ -98,7 +101,9 @@ class Admissions:
         # A transaction of its own: a snapshot held for hours would hold up vacuum.
         async with self._connection.transaction(readonly=True):
             await self._connection.execute(SQL["read_in_index_order"])
-            return await self._connection.fetch(SQL["admissions"], *bounds, AT_ONCE)
+            return await self._connection.fetch(
+                SQL["admissions"], *bounds, self._at_once
+            )
 
     def _bounds(
         self, first: int, last: int, from_at: int, to_at: int

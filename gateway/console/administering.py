@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from gateway.console import agreeing, institutions, keyholding, staffing
+from gateway.console import agreeing, institutions, keyholding, limiting, staffing
 
 ROUTES: Final = (
     *institutions.ROUTES,
     *agreeing.ROUTES,
+    *limiting.ROUTES,
     *keyholding.ROUTES,
     *staffing.ROUTES,
 )

@@ -94,13 +94,13 @@ async def agreement_page(
     request: HttpRequest, agreement: FromPath[str]
 ) -> Response[Any]:
     async def work(visit: Visit) -> Response[Any]:
-        found = await _find(visit, agreement)
+        found = await find(visit, agreement)
         return _draw(visit, found, Terms.of(_purposes(visit), found), AFRESH)
 
     return await shown(request, Actor.ADMIN, work)
 
 
-async def _find(visit: Visit, agreement: str) -> Any:
+async def find(visit: Visit, agreement: str) -> Any:
     return await visit.need(listings.one_agreement, named={"agreement": agreement})
 
 
@@ -128,12 +128,12 @@ async def change_agreement(
     """Changes its dates and grants, if nobody has changed it since the form was drawn."""
 
     async def work(visit: Visit) -> Response[Any]:
-        found = await _find(visit, agreement)
+        found = await find(visit, agreement)
         terms = Terms.typed(_purposes(visit), visit.form)
         if newest(found) != visit.text("seen"):
             return _draw(visit, found, terms, overtaken(visit))
         body = terms.changed(found) | visit.given("reason")
-        answer = await _change(visit, agreement, body)
+        answer = await change(visit, agreement, body)
         if not answer.well:
             return _draw(visit, found, terms, again(visit, answer))
         return done(f"/console/admin/agreements/{agreement}", answer)
@@ -141,7 +141,7 @@ async def change_agreement(
     return await shown(request, Actor.ADMIN, work)
 
 
-async def _change(visit: Visit, agreement: str, body: Mapping[str, Any]) -> Answer:
+async def change(visit: Visit, agreement: str, body: Mapping[str, Any]) -> Answer:
     return await visit.ask(
         administration.change_agreement, named={"agreement": agreement}, body=body
     )
@@ -155,7 +155,7 @@ def newest(agreement: Any) -> str:
 @get("/console/admin/agreements/{agreement:str}/status", include_in_schema=False)
 async def status_page(request: HttpRequest, agreement: FromPath[str]) -> Response[Any]:
     async def work(visit: Visit) -> Response[Any]:
-        found = await _find(visit, agreement)
+        found = await find(visit, agreement)
         return visit.draw("admin_status.html", agreement=found, **AFRESH)
 
     return await shown(request, Actor.ADMIN, work)
@@ -172,9 +172,9 @@ async def change_status(
     """Suspends it, or has it count again."""
 
     async def work(visit: Visit) -> Response[Any]:
-        answer = await _change(visit, agreement, visit.given("status", "reason"))
+        answer = await change(visit, agreement, visit.given("status", "reason"))
         if not answer.well:
-            found = await _find(visit, agreement)
+            found = await find(visit, agreement)
             told = again(visit, answer)
             return visit.draw("admin_status.html", agreement=found, **told)
         return done(f"/console/admin/agreements/{agreement}", answer)

@@ -70,15 +70,15 @@ def _members(
 ) -> Iterator[tuple[str, str]]:
     """Every member that is there, by its name; grants by the purpose of each."""
     for name, value in document.items():
-        # What a list without anything in it says, is said by its absence.
-        if name == "id" or value is None or value == []:
-            continue
         if name == "grants":
             for grant in value:
                 rest = {one: what for one, what in grant.items() if one != "purpose"}
                 yield from _members(rest, f"{grant['purpose']}: ")
         elif isinstance(value, Mapping):
             yield from _members(value, f"{name}.")
-        else:
-            parts = value if isinstance(value, list) else [value]
-            yield f"{within}{name}", ", ".join(map(str, parts))
+        elif name != "id" and value not in (None, []):
+            yield f"{within}{name}", _text(value)
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

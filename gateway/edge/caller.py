@@ -44,6 +44,7 @@ from gateway.problems import (
 )
 from gateway.quota.limit import Decision
 from gateway.quota.overview import Overview
+from gateway.rehearsing import Rehearsals
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
 
 log = structlog.get_logger()
@@ -77,6 +78,7 @@ class Services:
     summaries: Summaries
     conditions: Conditions
     overview: Overview
+    rehearsals: Rehearsals
     note_keys: list[NoteKey]
     clock: ServerClock
     health: Health

@@ -20,7 +20,7 @@ from gateway.partners.agreement import (
     operations_of,
 )
 from gateway.partners.terms import Network, require_id, require_key_id
-from gateway.postgres import Connection, queries
+from gateway.postgres import Connection, Reader, queries
 from gateway.problems import NotFound
 from gateway.vocabulary import Limits, Shadow
 
@@ -78,7 +78,7 @@ class StaffRecord:
 
 
 async def list_institutions(
-    connection: Connection,
+    connection: Reader,
     *,
     only: int | None = None,
     part: Part = _ALL,
@@ -148,7 +148,7 @@ async def list_staff(
     ]
 
 
-async def limits_of(connection: Connection, institution: int) -> Limits | None:
+async def limits_of(connection: Reader, institution: int) -> Limits | None:
     """The limits an institution is held to now; None without any agreement.
 
     Raises:

@@ -16,7 +16,6 @@ from pydantic import PostgresDsn
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from gateway import changes
 from gateway.app import create_app
 from gateway.audit.condition import MOST_WAITING
 from gateway.audit.entry import Entry, Place, line
@@ -25,19 +24,18 @@ from gateway.audit.sealed import MOST_COSIGNED, MOST_LEAVES, Receipt
 from gateway.audit.summary import By
 from gateway.audit.tree import Head
 from gateway.edge import (
-    administration,
     auditing,
     exports,
     listings,
     operations,
     questions,
+    rehearsals,
     strict,
     summaries,
 )
 from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
 from gateway.lookup import Question
-from gateway.partners import terms
 from gateway.problems import Fault
 from gateway.quota.overview import Order
 from gateway.settings import ServeSettings
@@ -197,6 +195,7 @@ def test_its_members_and_parameters_are_those_that_are_read() -> None:
         ("BatchRequest", questions.BATCH_MEMBERS),
         ("BatchItem", {*chain(*questions.ITEM_MEMBERS.values())}),
         ("SubjectSearch", auditing.SUBJECT_MEMBERS),
+        ("RehearsalRequest", rehearsals.MEMBERS),
     ):
         assert set(schemas[name]["properties"]) == set(members)
         assert schemas[name]["additionalProperties"] is False
@@ -241,43 +240,6 @@ def test_its_bounds_are_those_of_ops_and_of_the_log() -> None:
     assert f"{MOST_WAITING:,}" in told
     quantiles = COMPONENTS["schemas"]["Quantiles"]["properties"]
     assert list(quantiles) == list(operations.QUANTILES)
-
-
-@pytest.mark.parametrize(
-    ("schema", "members"),
-    [
-        ("InstitutionRequest", administration.INSTITUTION_MEMBERS),
-        ("AgreementRequest", administration.AGREEMENT_MEMBERS),
-        ("AgreementChange", administration.CHANGE_MEMBERS),
-        ("KeyRequest", administration.KEY_MEMBERS),
-        ("StaffRequest", administration.STAFF_MEMBERS),
-        ("OnlyReason", ()),
-    ],
-)
-def test_the_members_of_changes_are_those_that_are_read(
-    schema: str, members: tuple[str, ...]
-) -> None:
-    told = COMPONENTS["schemas"][schema]
-    assert set(told["properties"]) == {*members, "reason"}
-    assert told["additionalProperties"] is False
-
-
-def test_its_bounds_are_those_of_the_admins_routes() -> None:
-    schemas = COMPONENTS["schemas"]
-    reason = schemas["ChangeReason"]
-    lengths = (reason["minLength"], reason["maxLength"])
-    assert lengths == (changes.SHORTEST_REASON, changes.LONGEST_REASON)
-    limits = schemas["Limits"]["properties"]
-    for name in ("limits", "shadow"):
-        assert schemas["AgreementChange"]["properties"][name]["properties"] == limits
-    most = {name: limit["maximum"] for name, limit in limits.items()}
-    assert most == terms.MOST._asdict()
-    similarity = schemas["Grant"]["properties"]["name_similarity"]
-    assert similarity["minimum"] == terms.LOWEST_NAME_SIMILARITY
-    assert similarity["default"] == terms.DEFAULT_NAME_SIMILARITY
-    assert schemas["Name"]["maxLength"] == terms.LONGEST_NAME
-    page = COMPONENTS["parameters"]["PageLimit"]["schema"]
-    assert (page["default"], page["maximum"]) == (auditing.DEFAULT_PAGE, MOST_A_PAGE)
 
 
 @pytest.mark.parametrize(
