@@ -6,6 +6,7 @@
 -- KEYS, per ask    admit: {i:N} {i:N}:refused:K   give back: {i:N} or {i:N}:shadow
 --                  admit shadowed: {i:N} {i:N}:refused:K {i:N}:shadow
 --                  refuse: {i:N}:refused:K
+--                  watch: {i:N}:harvest {i:N}:asked {i:N}:prefixes
 -- ARGV[1]          the process of this server and the epoch, as the worker knows them
 -- ARGV[2]          one MessagePack array of integers (a fifth of the client's work that
 --                  as many arguments would be), per ask
@@ -14,11 +15,15 @@
 --                  refuse: 2
 --                  admit shadowed: 3, as admit, then the shadow's rate burst day month
 --                  and '#' with the instant since which it is one
+--                  watch: 4 since most_claims found; the ask after it is an admit
+-- ARGV[3…]         of each watch its misses, 8 bytes a prefix, and its sights, 21 bytes a
+--                  subject (8), its prefix (8), claims (4) and whether it is a canary
 -- Reply            the instant of the flush and the generation, '' where the one that is
 --                  kept is another server's or epoch's; then nothing was done. Per ask
 --                  admit: bits of the policies violated, then the five of the state
 --                  give back: the five of the state      refuse: the minute's count
 --                  admit shadowed: as admit, and the same of the shadow
+--                  admit after a watch: besides, the seven of the evidence
 --                  -1 first where the state is not of this generation: nothing was done
 --
 -- {i:N} is a hash of the state; {i:N}:refused:K a hash of collected and ends. The first
@@ -28,7 +33,7 @@
 -- counts under the generation and since when it is one: any other begins as what the real
 -- limits have used by then, as if they had been changed to it.
 
-local ADMIT, GIVE_BACK, REFUSE = 0, 1, 2
+local ADMIT, GIVE_BACK, REFUSE, WATCH = 0, 1, 2, 4
 local UNKNOWN = -1
 local RATE, DAILY, MONTHLY, REFUSED = 1, 2, 4, 8
 local SECOND, MINUTE, DAY = 1000000, 60000000, 86400000000
@@ -38,7 +43,14 @@ local REFUSALS_A_MINUTE = 120
 -- less loses no window.
 local GRACE = DAY
 
+-- gateway/quota/harvest.py is the model of all that concerns evidence of harvesting.
+local NEIGHBOUR, STRANGER, MISS, HIT = 3, -1, 4, -3
+local SLOTS, NO_CLAIMS = 2048, '\0\0\0\0'
+-- What is usual for an institution is forgotten when it has asked nothing for so long.
+local USUAL_LIFE = 35 * DAY
+
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
+local sub, byte = string.sub, string.byte
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * SECOND + tonumber(time[2])
@@ -47,7 +59,7 @@ if string.sub(generation, 1, #ARGV[1] + 1) ~= ARGV[1] .. '|' then
   return { now, '' }
 end
 local numbers, reply = cmsgpack.unpack(ARGV[2]), { now, generation }
-local keys_read, numbers_read = 1, 0
+local keys_read, numbers_read, texts_read = 1, 0, 2
 
 local function next_key()
   keys_read = keys_read + 1
@@ -57,6 +69,11 @@ end
 local function next_number()
   numbers_read = numbers_read + 1
   return numbers[numbers_read]
+end
+
+local function next_text()
+  texts_read = texts_read + 1
+  return ARGV[texts_read]
 end
 
 local function minute_end()
@@ -172,6 +189,7 @@ local function decide(state, rate, burst, day, month, rate_cost, quota_cost, ref
   end
   reply[#reply + 1] = violated
   answer(state)
+  return violated == 0
 end
 
 local function begun(key, of, state)
@@ -181,6 +199,128 @@ local function begun(key, of, state)
     changed = true, turned = true, begins = true,
   }
   return states[key]
+end
+
+-- The evidence of a day, by its first key: read once a flush, and written once.
+local days, watched = {}, nil
+
+local function watch()
+  watched = {
+    keys = { next_key(), next_key(), next_key() },
+    since = next_number(), most_claims = next_number(),
+    found = next_number(), misses = next_text(), sights = next_text(),
+  }
+end
+
+-- What is only of that day is there from its beginning, so that it expires.
+local function begin_day(day, since)
+  redis.call('DEL', day.keys[2], day.keys[3])
+  redis.call('HSET', day.keys[2], '', '')
+  redis.call('SETRANGE', day.keys[3], 2 * SLOTS - 1, '\0')
+  day.usual = max(day.subjects, floor(day.usual * 7 / 8))
+  day.score, day.alike, day.canaries, day.subjects = 0, 0, 0, 0
+  day.ends, day.since, day.new = day_end(), since, true
+end
+
+-- Nil for a worker that has not heard yet that it was begun anew.
+local function day_of(asked)
+  local key = asked.keys[1]
+  local day = days[key]
+  if not day then
+    local kept = redis.call('HMGET', key,
+      'score', 'alike', 'canaries', 'subjects', 'usual', 'ends', 'since')
+    for n = 1, 7 do kept[n] = tonumber(kept[n] or 0) end
+    day = {
+      keys = asked.keys, score = kept[1], alike = kept[2], canaries = kept[3],
+      subjects = kept[4], usual = kept[5], ends = kept[6], since = kept[7],
+    }
+    days[key] = day
+  end
+  if asked.since < day.since then return nil end
+  if now >= day.ends or asked.since > day.since then begin_day(day, asked.since) end
+  return day
+end
+
+local function keep_day(day)
+  local key = day.keys[1]
+  redis.call('HSET', key, 'score', day.score, 'alike', day.alike,
+    'canaries', day.canaries, 'subjects', day.subjects)
+  if day.new then
+    redis.call('HSET', key, 'usual', day.usual, 'ends', day.ends, 'since', day.since)
+    redis.call('PEXPIREAT', key, ceil((day.ends + USUAL_LIFE) / 1000))
+    redis.call('PEXPIREAT', day.keys[2], ceil(day.ends / 1000))
+    redis.call('PEXPIREAT', day.keys[3], ceil(day.ends / 1000))
+  end
+end
+
+-- What became of subjects that were new.
+local function learn(day, found, misses)
+  day.score = max(0, day.score + MISS * #misses / 8 + HIT * found)
+  for at = 1, #misses, 8 do
+    local times = redis.call('HINCRBY', day.keys[2], 'm' .. sub(misses, at, at + 7), 1)
+    day.alike = max(day.alike, times)
+  end
+end
+
+local function meet(day, prefix)
+  local key, tag = day.keys[3], sub(prefix, 3, 4)
+  local place = (byte(prefix, 1) * 256 + byte(prefix, 2)) % SLOTS * 2
+  if redis.call('GETRANGE', key, place, place + 1) == tag then
+    day.score = day.score + NEIGHBOUR
+  else
+    redis.call('SETRANGE', key, place, tag)
+    day.score = max(0, day.score + STRANGER)
+  end
+end
+
+-- One subject: whether it is new, and whether these are too many claims about it.
+local function see(day, sight, most_claims)
+  local subject, claims = sub(sight, 1, 8), sub(sight, 17, 20)
+  local kept = redis.call('HGET', day.keys[2], subject)
+  local asked = kept or ''
+  local new, guessed = not kept and 1 or 0, 0
+  if claims ~= NO_CLAIMS then
+    local at = 1
+    while at < #asked and sub(asked, at, at + 3) ~= claims do at = at + 4 end
+    if at > most_claims * 4 then
+      guessed = 1
+    elseif at > #asked then
+      asked = asked .. claims
+    end
+  end
+  if asked ~= kept then
+    redis.call('HSET', day.keys[2], subject, asked)
+  end
+  if new == 1 then
+    day.subjects = day.subjects + 1
+    day.canaries = day.canaries + byte(sight, 21)
+    meet(day, sub(sight, 9, 16))
+  end
+  return new, guessed
+end
+
+-- What is refused discloses nothing, and is no evidence.
+local function tell_evidence(admitted)
+  local asked, day = watched, nil
+  watched = nil
+  local new, guessed = 0, 0
+  if admitted ~= nil then
+    day = day_of(asked)
+  end
+  if not day then
+    for _ = 1, 7 do reply[#reply + 1] = 0 end
+    return
+  end
+  learn(day, asked.found, asked.misses)
+  for at = 1, admitted and #asked.sights or 0, 21 do
+    local is_new, is_guess = see(day, sub(asked.sights, at, at + 20), asked.most_claims)
+    new, guessed = new + is_new, guessed + is_guess
+  end
+  for _, number in ipairs({
+    day.score, day.alike, day.canaries, day.subjects, day.usual, new, guessed,
+  }) do
+    reply[#reply + 1] = number
+  end
 end
 
 local function admit(shadowed)
@@ -200,15 +340,17 @@ local function admit(shadowed)
       reply[#reply + 1] = UNKNOWN
       answer(nil)
     end
+    if watched then tell_evidence(nil) end
     return
   end
   -- Before the real one spends: what it begins with has nothing of this ask.
   local beside = shadowed and (turned(shadow_key, of) or begun(shadow_key, of, state))
-  decide(state, rate, burst, day, month, rate_cost, quota_cost, refused)
+  local admitted = decide(state, rate, burst, day, month, rate_cost, quota_cost, refused)
   if beside then
     decide(beside, shadow[1], shadow[2], shadow[3], shadow[4],
       rate_cost, quota_cost, refused)
   end
+  if watched then tell_evidence(admitted) end
 end
 
 local function give_back()
@@ -247,6 +389,8 @@ while numbers_read < #numbers do
     give_back()
   elseif operation == REFUSE then
     refuse()
+  elseif operation == WATCH then
+    watch()
   else
     admit(operation ~= ADMIT)
   end
@@ -255,5 +399,8 @@ for key, state in pairs(states) do
   if state and state.changed then
     keep(key, state)
   end
+end
+for _, day in pairs(days) do
+  keep_day(day)
 end
 return reply

@@ -11,6 +11,7 @@ spans are integer microseconds, so that doubles in Lua and integers here agree e
 from typing import Final, NamedTuple
 
 from gateway.clock import JAKARTA_OFFSET, SECOND, from_datetime, to_datetime
+from gateway.quota.harvest import Evidence
 from gateway.vocabulary import Limits
 
 MINUTE: Final = 60 * SECOND
@@ -85,6 +86,7 @@ class Decision(NamedTuple):
     kept so that they can be given back. `generation` names the counters that it was made
     on: what was spent from others is not in these. `shadow` is what limits in shadow
     would have decided of the same ask; nothing that an institution is told has it.
+    `evidence` is what is known then of harvesting, where it was watched for.
     """
 
     at: int
@@ -95,6 +97,7 @@ class Decision(NamedTuple):
     quota_cost: int
     generation: str = ""
     shadow: "Decision | None" = None
+    evidence: Evidence | None = None
 
     @property
     def admitted(self) -> bool:

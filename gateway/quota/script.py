@@ -5,19 +5,41 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from gateway.quota.harvest import NO_CLAIMS, Evidence, Seen, Sight
 from gateway.quota.limit import VIOLATIONS, Decision, State
 from gateway.vocabulary import Limits, Shadow
 
 GENERATION_KEY: Final = "gateway:generation"
-ADMIT, GIVE_BACK, REFUSE, ADMIT_SHADOWED = range(4)
+ADMIT, GIVE_BACK, REFUSE, ADMIT_SHADOWED, WATCH = range(5)
 _UNKNOWN: Final = -1
 # How many integers the script answers: of a decision, and of a state.
 _DECISION: Final = 6
 _STATE: Final = 5
+_EVIDENCE: Final = len(Evidence._fields)
+
+
+class Watch(NamedTuple):
+    """What an ask adds to the evidence of harvesting.
+
+    Args:
+        since: the instant since which the institution is watched: evidence from before
+            another is forgotten.
+        most_claims: how many different claims about one subject may be asked a day.
+        seen: what became of subjects asked about before.
+        sights: the questions of this ask.
+    """
+
+    since: int
+    most_claims: int
+    seen: Seen
+    sights: Sequence[Sight]
 
 
 class Admit(NamedTuple):
-    """Spend these units, or none; from the counters of a shadow too, if there is one."""
+    """Spend these units, or none; from the counters of a shadow too, if there is one.
+
+    A `watch` goes with asks about residents; what is not admitted adds no sights.
+    """
 
     institution: int
     key: int
@@ -25,6 +47,7 @@ class Admit(NamedTuple):
     rate_cost: int
     quota_cost: int
     shadow: Shadow | None = None
+    watch: Watch | None = None
 
 
 class GiveBack(NamedTuple):
@@ -65,6 +88,12 @@ def shadow_key(institution: int) -> str:
     return f"{{i:{institution}}}:shadow"
 
 
+def watch_keys(institution: int) -> tuple[str, str, str]:
+    """Its evidence, the subjects and misses of a day, and the last prefixes."""
+    own = state_key(institution)
+    return f"{own}:harvest", f"{own}:asked", f"{own}:prefixes"
+
+
 def of_shadow(generation: str, since: int) -> str:
     """What the counters of a shadow count under: another shadow begins anew."""
     return f"{generation}#{since}"
@@ -74,10 +103,14 @@ def encode(
     asks: Sequence[Ask], generation_key: str, tag: str
 ) -> list[str | int | bytes]:
     """What follows the script in EVALSHA: the number of keys, the keys, the arguments."""
-    keys, numbers = [generation_key], list[int | str]()
+    keys, numbers, texts = [generation_key], list[int | str](), list[bytes]()
     for ask in asks:
         match ask:
-            case Admit(institution, key, limits, rate_cost, quota_cost, shadow):
+            case Admit(institution, key, limits, rate_cost, quota_cost, shadow, watch):
+                if watch is not None:
+                    keys += watch_keys(institution)
+                    numbers += (WATCH, watch.since, watch.most_claims, watch.seen.found)
+                    texts += _watched(watch)
                 keys += (state_key(institution), refused_key(institution, key))
                 kind = ADMIT if shadow is None else ADMIT_SHADOWED
                 numbers += (kind, *limits, rate_cost, quota_cost)
@@ -94,7 +127,16 @@ def encode(
             case Refuse(institution, key):
                 keys.append(refused_key(institution, key))
                 numbers.append(REFUSE)
-    return [len(keys), *keys, tag, msgspec.msgpack.encode(numbers)]
+    return [len(keys), *keys, tag, msgspec.msgpack.encode(numbers), *texts]
+
+
+def _watched(watch: Watch) -> tuple[bytes, bytes]:
+    """Its misses and its sights, each packed: the script unpacks no bytes itself."""
+    sights = [
+        subject + prefix + (claims or NO_CLAIMS) + (b"\1" if canary else b"\0")
+        for subject, prefix, claims, canary in watch.sights
+    ]
+    return b"".join(watch.seen.missed), b"".join(sights)
 
 
 def _given_back(decision: Decision) -> tuple[int | str, ...]:
@@ -122,7 +164,8 @@ def decode(asks: Sequence[Ask], reply: Sequence[Any]) -> list[Answer]:
 def _answered(ask: Ask) -> int:
     """How many integers the script answers to it."""
     if isinstance(ask, Admit):
-        return _DECISION if ask.shadow is None else 2 * _DECISION
+        decisions = _DECISION if ask.shadow is None else 2 * _DECISION
+        return decisions if ask.watch is None else decisions + _EVIDENCE
     if isinstance(ask, GiveBack):
         return _STATE if returnable_shadow(ask.decision) is None else 2 * _STATE
     return 1
@@ -136,12 +179,15 @@ def _answer(ask: Ask, at: int, generation: str, numbers: Sequence[int]) -> Answe
     if isinstance(ask, GiveBack):
         given_to, state = ask.decision.limits, State(*numbers[:_STATE])
         return Decision(at, given_to, state, (), 0, 0, generation)
+    evidence = None
+    if ask.watch is not None:
+        evidence = Evidence(*numbers[-_EVIDENCE:])
     shadow = ask.shadow
     if shadow is None:
-        return _decision(ask, at, ask.limits, numbers, (generation,))
-    of = (of_shadow(generation, shadow.since),)
+        return _decision(ask, at, ask.limits, numbers, (generation, None, evidence))
+    of = (of_shadow(generation, shadow.since), None, None)
     beside = _decision(ask, at, shadow.limits, numbers[_DECISION:], of)
-    return _decision(ask, at, ask.limits, numbers, (generation, beside))
+    return _decision(ask, at, ask.limits, numbers, (generation, beside, evidence))
 
 
 def _decision(
@@ -149,7 +195,7 @@ def _decision(
     at: int,
     limits: Limits,
     numbers: Sequence[int],
-    of: tuple[str] | tuple[str, Decision],
+    of: tuple[str, Decision | None, Evidence | None],
 ) -> Decision:
     violated, state = VIOLATIONS[numbers[0]], State(*numbers[1:_DECISION])
     return Decision(at, limits, state, violated, ask.rate_cost, ask.quota_cost, *of)
