@@ -136,6 +136,42 @@ class Operation(Word):
     CONSOLE_SIGN_IN = 70, "console.sign-in"
     CONSOLE_SIGN_OUT = 71, "console.sign-out"
     CONSOLE_PAGE = 72, "console.page"
+    INSTITUTION_RELEASE = 80, "institution.release"
+    HARVEST_ALERT = 81, "harvest.alert"
+    HARVEST_SLOW = 82, "harvest.slow"
+    HARVEST_STOP = 83, "harvest.stop"
+
+
+@unique
+class Step(Word):
+    """What is done about an institution that seems to harvest; each includes those below."""
+
+    NONE = 0, "none"
+    ALERT = 1, "alert"
+    SLOW = 2, "slow"
+    STOP = 3, "stop"
+
+
+@unique
+class Rule(Word):
+    """Why a step was taken."""
+
+    SCAN = 1, "scan"
+    MISSES_ALIKE = 2, "misses-alike"
+    CANARY = 3, "canary"
+    GROWTH = 4, "growth"
+
+
+class Precaution(NamedTuple):
+    """The last step that was taken about an institution, `at` an instant, by a `rule`.
+
+    `since` is when a person last let it go, 0 if nobody has.
+    """
+
+    step: Step = Step.NONE
+    rule: Rule | None = None
+    at: int = 0
+    since: int = 0
 
 
 @unique

@@ -15,7 +15,7 @@
 --                  refuse: 2
 --                  admit shadowed: 3, as admit, then the shadow's rate burst day month
 --                  and '#' with the instant since which it is one
---                  watch: 4 since most_claims found; the ask after it is an admit
+--                  watch: 4 since most_claims found near; the ask after it is an admit
 -- ARGV[3…]         of each watch its misses, 8 bytes a prefix, and its sights, 21 bytes a
 --                  subject (8), its prefix (8), claims (4) and whether it is a canary
 -- Reply            the instant of the flush and the generation, '' where the one that is
@@ -23,7 +23,7 @@
 --                  admit: bits of the policies violated, then the five of the state
 --                  give back: the five of the state      refuse: the minute's count
 --                  admit shadowed: as admit, and the same of the shadow
---                  admit after a watch: besides, the seven of the evidence
+--                  admit after a watch: besides, the eight of the evidence
 --                  -1 first where the state is not of this generation: nothing was done
 --
 -- {i:N} is a hash of the state; {i:N}:refused:K a hash of collected and ends. The first
@@ -208,7 +208,8 @@ local function watch()
   watched = {
     keys = { next_key(), next_key(), next_key() },
     since = next_number(), most_claims = next_number(),
-    found = next_number(), misses = next_text(), sights = next_text(),
+    found = next_number(), near = next_number(),
+    misses = next_text(), sights = next_text(),
   }
 end
 
@@ -254,31 +255,34 @@ local function keep_day(day)
 end
 
 -- What became of subjects that were new.
-local function learn(day, found, misses)
-  day.score = max(0, day.score + MISS * #misses / 8 + HIT * found)
+local function learn(day, asked)
+  local found, near, misses = asked.found, asked.near, asked.misses
+  local missed = #misses / 8
+  day.score = max(0, day.score + MISS * missed + HIT * found
+    + NEIGHBOUR * near + STRANGER * (found + missed - near))
   for at = 1, #misses, 8 do
     local times = redis.call('HINCRBY', day.keys[2], 'm' .. sub(misses, at, at + 7), 1)
     day.alike = max(day.alike, times)
   end
 end
 
+-- Whether others of that prefix were asked about lately.
 local function meet(day, prefix)
   local key, tag = day.keys[3], sub(prefix, 3, 4)
   local place = (byte(prefix, 1) * 256 + byte(prefix, 2)) % SLOTS * 2
   if redis.call('GETRANGE', key, place, place + 1) == tag then
-    day.score = day.score + NEIGHBOUR
-  else
-    redis.call('SETRANGE', key, place, tag)
-    day.score = max(0, day.score + STRANGER)
+    return 1
   end
+  redis.call('SETRANGE', key, place, tag)
+  return 0
 end
 
--- One subject: whether it is new, and whether these are too many claims about it.
+-- One subject: whether it is new, then if it is near another, and whether these are one
+-- more than the claims that may be asked of it.
 local function see(day, sight, most_claims)
   local subject, claims = sub(sight, 1, 8), sub(sight, 17, 20)
   local kept = redis.call('HGET', day.keys[2], subject)
-  local asked = kept or ''
-  local new, guessed = not kept and 1 or 0, 0
+  local asked, guessed = kept or '', 0
   if claims ~= NO_CLAIMS then
     local at = 1
     while at < #asked and sub(asked, at, at + 3) ~= claims do at = at + 4 end
@@ -291,33 +295,31 @@ local function see(day, sight, most_claims)
   if asked ~= kept then
     redis.call('HSET', day.keys[2], subject, asked)
   end
-  if new == 1 then
-    day.subjects = day.subjects + 1
-    day.canaries = day.canaries + byte(sight, 21)
-    meet(day, sub(sight, 9, 16))
-  end
-  return new, guessed
+  if kept then return 0, 0, guessed end
+  day.subjects = day.subjects + 1
+  day.canaries = day.canaries + byte(sight, 21)
+  return 1, meet(day, sub(sight, 9, 16)), guessed
 end
 
 -- What is refused discloses nothing, and is no evidence.
 local function tell_evidence(admitted)
   local asked, day = watched, nil
   watched = nil
-  local new, guessed = 0, 0
   if admitted ~= nil then
     day = day_of(asked)
   end
   if not day then
-    for _ = 1, 7 do reply[#reply + 1] = 0 end
+    for _ = 1, 8 do reply[#reply + 1] = 0 end
     return
   end
-  learn(day, asked.found, asked.misses)
+  learn(day, asked)
+  local new, near, guessed = 0, 0, 0
   for at = 1, admitted and #asked.sights or 0, 21 do
-    local is_new, is_guess = see(day, sub(asked.sights, at, at + 20), asked.most_claims)
-    new, guessed = new + is_new, guessed + is_guess
+    local n, m, g = see(day, sub(asked.sights, at, at + 20), asked.most_claims)
+    new, near, guessed = new + n, near + m, guessed + g
   end
   for _, number in ipairs({
-    day.score, day.alike, day.canaries, day.subjects, day.usual, new, guessed,
+    day.score, day.alike, day.canaries, day.subjects, day.usual, new, near, guessed,
   }) do
     reply[#reply + 1] = number
   end

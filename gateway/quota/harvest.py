@@ -2,10 +2,11 @@
 
 Who asks about his own people asks about scattered ones, nearly all of whom are there. Who
 walks numbers asks about neighbours (NIKs alike in their first twelve digits: a district, a
-day, a sex), most of whom nobody is. Each subject that an institution asks about for the
+day, a sex), most of whom nobody is. Each subject that an institution is answered about for the
 first time that day adds to its evidence, whichever of its keys asked: `score` is Page's
 CUSUM, up for a neighbour and for a miss, down for a stranger and for a hit, never below 0,
-so that a lawful past hides nothing and a lawful hour forgives.
+so that a lawful past hides nothing and a lawful hour forgives. What one call asks counts
+together: a list in the order of its NIKs is one whose people are there.
 
 Everything here is of one institution and one day of Jakarta. Subjects and prefixes are
 keyed digests. `admit.lua` gathers the same inside Redis; a property test runs the two side
@@ -13,10 +14,11 @@ by side. What of it brings about which step is said here alone.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Final, NamedTuple
+
+from gateway.vocabulary import Rule, Step
 
 # What a subject asked about for the first time that day adds to the score.
 NEIGHBOUR, STRANGER = 3, -1
@@ -24,28 +26,6 @@ MISS, HIT = 4, -3
 # Prefixes remembered, the last in each slot: enough for every subject of a usual day.
 SLOTS: Final = 2_048
 NO_PREFIX, NO_CLAIMS = bytes(2), bytes(4)
-
-
-class Step(IntEnum):
-    """What is done about it: each step includes those below."""
-
-    NONE = 0
-    ALERT = 1
-    SLOW = 2
-    STOP = 3
-
-
-class Rule(IntEnum):
-    """Why. A stored number: never renumber."""
-
-    SCAN = 1
-    MISSES_ALIKE = 2
-    CANARY = 3
-    GROWTH = 4
-
-    @property
-    def word(self) -> str:
-        return self.name.lower().replace("_", "-")
 
 
 # From which value of its evidence on a rule asks for a step.
@@ -72,22 +52,38 @@ class Sight(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What became of subjects that were new: those found, the prefixes of those not."""
+    """What became of subjects that were new: those found, the prefixes of those not.
+
+    `near` is how many of both were neighbours of others.
+    """
 
     found: int = 0
     missed: tuple[bytes, ...] = ()
+    near: int = 0
+
+    @property
+    def gained(self) -> int:
+        """What it adds to the score."""
+        missed = len(self.missed)
+        strangers = self.found + missed - self.near
+        return (
+            MISS * missed
+            + HIT * self.found
+            + NEIGHBOUR * self.near
+            + STRANGER * strangers
+        )
 
 
 NOTHING: Final = Seen()
 
 
 class Evidence(NamedTuple):
-    """What is known of an institution after an ask.
+    """What is known of an institution once an ask is admitted, and not answered yet.
 
-    `new` is how many of its subjects were asked about for the first time that day, and
-    `guessed` how many of its claims were one more than may be asked of a subject.
     `alike` is the most misses under one prefix; `usual` the most subjects of a day lately,
-    0 where that is not known.
+    0 where that is not known. Of this ask `new` is how many of its subjects were not asked
+    about before that day, `near` how many of these are neighbours of others, and `guessed`
+    how many of its claims were one more than may be asked of a subject.
     """
 
     score: int
@@ -96,7 +92,30 @@ class Evidence(NamedTuple):
     subjects: int
     usual: int
     new: int
+    near: int
     guessed: int
+
+    def after(self, seen: Seen) -> "Evidence":
+        """What it will be once it is told what became of the ask."""
+        score = max(0, self.score + seen.gained)
+        alike = max(Counter(seen.missed).values(), default=0)
+        return self._replace(score=score, alike=max(self.alike, alike))
+
+
+def seen_of(evidence: Evidence, sights: Sequence[Sight], found: Sequence[bool]) -> Seen:
+    """What became of an ask, as far as its subjects were new.
+
+    Which of many were new nobody knows: then as many misses are counted as may be.
+    """
+    if not evidence.new:
+        return NOTHING
+    missed = {
+        sight.subject: sight.prefix
+        for sight, there in zip(sights, found, strict=True)
+        if not there
+    }
+    misses = tuple(missed.values())[: evidence.new]
+    return Seen(evidence.new - len(misses), misses, evidence.near)
 
 
 class Finding(NamedTuple):
@@ -156,14 +175,14 @@ class Day:
     ) -> Evidence:
         """Adds an ask, and what became of earlier ones; gives what is known then."""
         self._learn(seen)
-        new = guessed = 0
+        new = near = guessed = 0
         for sight in sights:
             asked = self.claims.get(sight.subject)
             if asked is None:
                 new += 1
+                near += self._meet(sight.prefix)
                 asked = self.claims[sight.subject] = []
                 self.canaries += sight.canary
-                self._meet(sight.prefix)
             if sight.claims and sight.claims not in asked:
                 if len(asked) >= most_claims:
                     guessed += 1
@@ -171,19 +190,17 @@ class Day:
                     asked.append(sight.claims)
         alike = max(self.misses.values(), default=0)
         known = (self.score, alike, self.canaries, len(self.claims), self.usual)
-        return Evidence(*known, new, guessed)
+        return Evidence(*known, new, near, guessed)
 
     def _learn(self, seen: Seen) -> None:
-        """A batch's at once: in it one does not come before another."""
-        gained = MISS * len(seen.missed) + HIT * seen.found
-        self.score = max(0, self.score + gained)
+        self.score = max(0, self.score + seen.gained)
         self.misses.update(seen.missed)
 
-    def _meet(self, prefix: bytes) -> None:
+    def _meet(self, prefix: bytes) -> bool:
         slot, tag = slot_of(prefix)
         known = self.slots.get(slot, NO_PREFIX) == tag
-        self.score = max(0, self.score + (NEIGHBOUR if known else STRANGER))
         self.slots[slot] = tag
+        return known
 
     def next(self) -> "Day":
         """The day after, which knows of this one how many were asked about."""

@@ -109,7 +109,7 @@ def encode(
             case Admit(institution, key, limits, rate_cost, quota_cost, shadow, watch):
                 if watch is not None:
                     keys += watch_keys(institution)
-                    numbers += (WATCH, watch.since, watch.most_claims, watch.seen.found)
+                    numbers += (WATCH, *_numbers(watch))
                     texts += _watched(watch)
                 keys += (state_key(institution), refused_key(institution, key))
                 kind = ADMIT if shadow is None else ADMIT_SHADOWED
@@ -128,6 +128,10 @@ def encode(
                 keys.append(refused_key(institution, key))
                 numbers.append(REFUSE)
     return [len(keys), *keys, tag, msgspec.msgpack.encode(numbers), *texts]
+
+
+def _numbers(watch: Watch) -> tuple[int, int, int, int]:
+    return watch.since, watch.most_claims, watch.seen.found, watch.seen.near
 
 
 def _watched(watch: Watch) -> tuple[bytes, bytes]:

@@ -6,13 +6,15 @@ judged here. To change a rule is to tune it on other seeds and to change these.
 
 from collections.abc import Iterator
 from hashlib import blake2b
+from itertools import islice
 from random import Random
 from statistics import median
 from typing import Final
 
 import pytest
 
-from gateway.quota.harvest import NOTHING, Day, Finding, Seen, Sight, Step, judge
+from gateway.quota.harvest import NOTHING, Day, Finding, Sight, judge, seen_of
+from gateway.vocabulary import Step
 from tests.properties.lawful_days import (
     SHUFFLED,
     Asked,
@@ -35,36 +37,41 @@ def _digest(text: str, size: int) -> bytes:
     return blake2b(text.encode(), digest_size=size).digest()
 
 
-def findings(day: Day, asked: Iterator[Asked]) -> Iterator[tuple[int, Finding | None]]:
-    """After each question how many there were, and what is to be done."""
-    seen = NOTHING
-    for number, (nik, claims, found) in enumerate(asked, 1):
-        prefix = _digest(nik[:12], 8)
-        sight = Sight(_digest(nik, 8), prefix, _digest(claims, 4))
-        evidence = day.watch([sight], seen, most_claims=MOST_CLAIMS)
-        seen = NOTHING
-        if evidence.new:
-            seen = Seen(found=1) if found else Seen(missed=(prefix,))
-        yield number, judge(evidence)
+def _sight(asked: Asked) -> Sight:
+    prefix = _digest(asked.nik[:12], 8)
+    return Sight(_digest(asked.nik, 8), prefix, _digest(asked.claims, 4))
 
 
-def alarms(seed: str, days: int) -> int:
+def findings(
+    day: Day, questions: Iterator[Asked], at_once: int = 1
+) -> Iterator[tuple[int, Finding | None]]:
+    """After each call how many were asked, and what is to be done before it is answered."""
+    seen, number = NOTHING, 0
+    while asked := list(islice(questions, at_once)):
+        sights = [_sight(one) for one in asked]
+        evidence = day.watch(sights, seen, most_claims=MOST_CLAIMS)
+        seen = seen_of(evidence, sights, [one.found for one in asked])
+        number += len(asked)
+        yield number, judge(evidence.after(seen))
+
+
+def alarms(seed: str, days: int, at_once: int = 1) -> int:
     """On how many lawful days anything is done at all."""
     count = 0
     for week in lawful(seed, days):
         day = Day()
         for asked in week:
-            found = [finding for _, finding in findings(day, iter(asked)) if finding]
-            count += bool(found)
+            steps = [step for _, step in findings(day, iter(asked), at_once) if step]
+            count += bool(steps)
             day = day.next()
     return count
 
 
-def stopped_after(scan: Scan, seed: str, most: int = 3_000) -> int:
+def stopped_after(scan: Scan, seed: str, most: int = 3_000, at_once: int = 1) -> int:
     """How many look-ups a scan gets; `most` if it is not stopped by then."""
     day = Day(usual=USUAL)
     draw = Random(f"{SEED} {seed}")  # noqa: S311 - a model, no secret
-    for number, finding in findings(day, scan(draw)):
+    for number, finding in findings(day, scan(draw), at_once):
         if number >= most or (finding and finding.step is Step.STOP):
             return number
     return most
@@ -82,13 +89,18 @@ def split(scan: Scan, keys: int) -> Scan:
     return turns
 
 
-def test_a_hundred_lawful_days_raise_no_alarm() -> None:
-    assert alarms(f"{SEED} few", 105) == 0
+def test_seventy_lawful_days_raise_no_alarm() -> None:
+    assert alarms(f"{SEED} few", 70) == 0
+
+
+def test_nor_do_they_in_batches() -> None:
+    assert alarms(f"{SEED} batches", 21, at_once=1_000) == 0
 
 
 @pytest.mark.slow
-def test_of_a_thousand_lawful_days_at_most_one_raises_an_alarm() -> None:
-    assert alarms(SEED, 10_500) <= 10
+@pytest.mark.parametrize("at_once", [1, 100, 1_000])
+def test_of_a_thousand_lawful_days_at_most_one_raises_an_alarm(at_once: int) -> None:
+    assert alarms(f"{SEED} {at_once}", 7_000, at_once) <= 7
 
 
 @pytest.mark.parametrize("scan", [sequential, split(sequential, 5)])
@@ -115,6 +127,12 @@ def test_a_scan_over_many_prefixes_is_stopped_within_200_in_most_districts(
     taken = [stopped_after(scan, str(number)) for number in range(40)]
     assert median(taken) <= 50
     assert sorted(taken)[35] <= 200
+
+
+@pytest.mark.parametrize("scan", [sequential, by_dates, *SHUFFLED])
+def test_a_batch_that_scans_is_stopped_before_it_is_answered(scan: Scan) -> None:
+    taken = [stopped_after(scan, str(number), at_once=1_000) for number in range(5)]
+    assert median(taken) == 1_000
 
 
 @pytest.mark.parametrize("scan", [sequential, shuffled])

@@ -45,7 +45,12 @@ prefixes = st.sampled_from(
 )
 claims = st.sampled_from((b"", b"one.", b"two.", b"too."))
 sights = st.lists(st.builds(Sight, subjects, prefixes, claims, st.booleans()))
-seen = st.builds(Seen, st.integers(0, 3), st.lists(prefixes, max_size=9).map(tuple))
+seen = st.builds(
+    Seen,
+    st.integers(0, 3),
+    st.lists(prefixes, max_size=9).map(tuple),
+    st.integers(0, 3),
+)
 
 
 class Question(NamedTuple):
@@ -173,7 +178,7 @@ def test_a_worker_that_has_not_heard_of_a_release_brings_nothing_back(
     course.flush(0, [PLAIN._replace(released=True)])
     stale = Watch(0, MOST_CLAIMS, Seen(0, (b"\1\2prefix",)), PLAIN.sights)
     asks: list[Ask] = [Admit(1, 7, AMPLE, 1, 1, None, stale)]
-    assert course.send(asks) == [Evidence(0, 0, 0, 0, 0, 0, 0)]
+    assert course.send(asks) == [Evidence(0, 0, 0, 0, 0, 0, 0, 0)]
     course.flush(0, [PLAIN])
 
 
@@ -187,5 +192,5 @@ def test_without_counters_nothing_is_told_and_nothing_kept(client: redis.Redis) 
     ]
     unknown, known = course.send(asks)
     assert unknown is None
-    assert known == Evidence(0, 0, 0, 1, 0, 1, 0)
+    assert known == Evidence(0, 0, 0, 1, 0, 1, 0, 0)
     assert not client.exists(*watch_keys(1))

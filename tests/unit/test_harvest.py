@@ -10,14 +10,14 @@ from gateway.quota.harvest import (
     Day,
     Evidence,
     Finding,
-    Rule,
     Seen,
     Sight,
-    Step,
     judge,
+    seen_of,
 )
+from gateway.vocabulary import Rule, Step
 
-NOBODY = Evidence(0, 0, 0, 0, 0, 0, 0)
+NOBODY = Evidence(0, 0, 0, 0, 0, 0, 0, 0)
 PREFIX = b"\1\2prefix"
 
 
@@ -27,7 +27,8 @@ def subject(number: int) -> bytes:
 
 def sight(number: int, claims: bytes = b"") -> Sight:
     """A subject among strangers."""
-    return Sight(subject(number), (number * 7_919).to_bytes(8, "little"), claims)
+    prefix = (number + 1) * 0x9E37_79B9_7F4A_7C15 % 2**64
+    return Sight(subject(number), prefix.to_bytes(8), claims)
 
 
 @pytest.mark.parametrize("rule", LADDERS)
@@ -43,7 +44,7 @@ def test_each_rule_has_three_steps_and_each_begins_at_its_value(
     least = LADDERS[rule][step]
     assert judge(NOBODY._replace(**{member: least})) == Finding(step, rule)
     below = judge(NOBODY._replace(**{member: least - 1}))
-    assert below is None or below == Finding(Step(step - 1), rule)
+    assert below is None or below == Finding(Step.numbered(step - 1), rule)
 
 
 def test_the_highest_step_is_what_counts() -> None:
@@ -74,22 +75,45 @@ def test_a_subject_counts_once_a_day_whatever_is_asked_of_it() -> None:
 
 
 def test_neighbours_and_misses_raise_the_score_strangers_and_hits_lower_it() -> None:
-    day = Day()
+    day = Day(score=50)
+    assert day.watch([], Seen(1, (), 1), most_claims=5).score == 50
+    assert day.watch([], Seen(0, (PREFIX,), 1), most_claims=5).score == 57
+    assert day.watch([], Seen(0, (PREFIX,)), most_claims=5).score == 60
+    assert day.watch([], Seen(1), most_claims=5).score == 56
+    assert day.watch([], Seen(100), most_claims=5).score == 0
+
+
+def test_who_shares_a_prefix_is_a_neighbour_but_for_the_first() -> None:
     near = [Sight(subject(number), PREFIX) for number in range(11)]
-    assert day.watch(near, most_claims=5).score == 30
-    assert day.watch([], Seen(missed=(PREFIX,)), most_claims=5).score == 34
-    assert day.watch([], Seen(found=2), most_claims=5).score == 28
-    assert (
-        day.watch([sight(number) for number in range(99, 103)], most_claims=5)[0] == 24
-    )
+    evidence = Day().watch([*near, sight(99)], most_claims=5)
+    assert (evidence.new, evidence.near) == (12, 10)
 
 
 def test_a_lawful_past_hides_nothing() -> None:
     day = Day()
-    day.watch([sight(number) for number in range(5_000)], most_claims=5)
-    evidence = day.watch([], Seen(found=5_000), most_claims=5)
-    assert evidence.score == 0
-    assert day.watch([], Seen(missed=(PREFIX,) * 3), most_claims=5).score == 12
+    day.watch([], Seen(found=5_000), most_claims=5)
+    assert day.watch([], Seen(missed=(PREFIX,) * 4), most_claims=5).score == 12
+
+
+def test_it_is_known_what_an_answer_would_add_before_it_leaves() -> None:
+    day = Day()
+    near = [Sight(subject(number), PREFIX) for number in range(20)]
+    evidence = day.watch(near, most_claims=5)
+    seen = seen_of(evidence, near, [number < 3 for number in range(20)])
+    assert seen == Seen(3, (PREFIX,) * 17, 19)
+    told = day.watch([], seen, most_claims=5)
+    assert evidence.after(seen) == told._replace(new=20, near=19)
+    assert judge(told) == Finding(Step.STOP, Rule.MISSES_ALIKE)
+
+
+def test_what_became_of_subjects_that_were_not_new_adds_nothing() -> None:
+    day = Day()
+    day.watch([sight(1), sight(2)], most_claims=5)
+    again = [sight(1), sight(2), sight(3), sight(3)]
+    evidence = day.watch(again, most_claims=5)
+    assert seen_of(evidence, again, [False] * 4) == Seen(0, (sight(1).prefix,))
+    same = day.watch(again, most_claims=5)
+    assert seen_of(same, again, [False] * 4) == NOTHING
 
 
 def test_misses_are_counted_by_prefix_however_many_hits_lie_between() -> None:
