@@ -37,6 +37,7 @@ from gateway.edge import rendering
 from gateway.edge.caller import MOST_BODY, HttpRequest, Services
 from gateway.edge.health import Health
 from gateway.edge.other_methods import refuse_other_methods
+from gateway.harvesting import Harvesting
 from gateway.jobs.desk import Jobs
 from gateway.jobs.store import Store
 from gateway.jobs.vault import Vault
@@ -52,7 +53,12 @@ from gateway.redis import open_redis
 from gateway.registry.residents import Residents
 from gateway.rehearsing import Rehearsals
 from gateway.routes import AUDITED, ROUTES
-from gateway.settings import NumberedKeys, ServeSettings, read_settings
+from gateway.settings import (
+    NumberedKeys,
+    ServeSettings,
+    read_canaries,
+    read_settings,
+)
 from gateway.tasks import keep_running
 
 log = structlog.get_logger()
@@ -76,6 +82,8 @@ class Worker:
             settings.log_origin,
         )
         self.archive = Archive(settings.archive_dir)
+        self.canaries = read_canaries(settings.canaries_file)
+        self.claims_a_day = settings.claims_a_day
         self.clock = ServerClock()
         self._hot = str(settings.postgres_dsn)
         self._registry = str(settings.registry_dsn)
@@ -150,6 +158,7 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         claims=Claims(
             worker.hot("claims", connect_seconds=CONNECT_SECONDS), tasks=tasks
         ),
+        harvesting=_harvesting(worker, journal),
         clock=worker.clock,
     )
     return _services(worker, held, tasks)
@@ -168,6 +177,16 @@ def _limiter(worker: Worker, tasks: asyncio.TaskGroup) -> Limiter:
         ledger=Charges(worker.auditor),
         clock=worker.clock,
         tasks=tasks,
+    )
+
+
+def _harvesting(worker: Worker, journal: Journal) -> Harvesting:
+    return Harvesting(
+        worker.subjects,
+        journal,
+        worker.hot("harvesting", connect_seconds=CONNECT_SECONDS),
+        canaries=worker.canaries,
+        most_claims=worker.claims_a_day,
     )
 
 
@@ -245,6 +264,7 @@ def _beside(worker: Worker, held: Services) -> dict[str, Callable[[], Awaitable[
         "directory": held.directory.watch,
         "floods": held.journal.write_floods,
         "health": held.health.watch,
+        "harvesting": held.lookups.harvesting.take_steps,
         "jobs": held.job_worker.watch,
         "measures": lambda: keep_measuring(worker.auditor),
         "partitions": lambda: worker.keep_partitions(partitions),

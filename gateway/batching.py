@@ -4,7 +4,7 @@ The policy of a call is lookup.py's; here it is that of a batch, whose answer is
 accesses as it has items, and whose refusal is one that counts for all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
@@ -12,10 +12,12 @@ from uuid import UUID
 from gateway.audit.access import Access
 from gateway.audit.entry import Place, access_id, batch_name, field_bits, place_of
 from gateway.audit.subject import SubjectKeys
-from gateway.lookup import Call, Lookups
+from gateway.calls import Call
+from gateway.lookup import Lookups
 from gateway.partners.agreement import Agreement, Grant, applicable
 from gateway.partners.directory import Institution, Key
 from gateway.problems import Fault, InvalidRequest
+from gateway.quota.harvest import Sight
 from gateway.registry.matching import matches
 from gateway.registry.resident import Resident
 from gateway.vocabulary import Operation, Outcome, Reason
@@ -77,11 +79,7 @@ class Batches:
                 batch.idempotency_key,
                 _what_is_asked(batch),
             )
-            units = len(batch.items)
-            await held.admit(call, key, agreement, rate_cost=units, units=units)
-            residents = await held.residents.find_all(
-                [item.nik for item in batch.items]
-            )
+            residents = await self._find(call, batch.items, key, agreement)
             name = batch_name(call.decision.at if call.decision else 0)
             answers = [
                 answer_item(
@@ -96,6 +94,18 @@ class Batches:
             _remember(call.access, answers)
         call.access.access_id = name
         return answers
+
+    async def _find(
+        self, call: Call[Batch], items: Sequence[Item], key: Key, agreement: Agreement
+    ) -> list[Resident | None]:
+        """Whom they ask about, once all are admitted, and no guesses."""
+        held, units, sights = self.lookups, len(items), sights_of(self.lookups, items)
+        await held.admit(
+            call, key, agreement, rate_cost=units, units=units, sights=sights
+        )
+        residents = await held.residents.find_all([item.nik for item in items])
+        held.learn(call, sights, [one is not None for one in residents])
+        return residents
 
     async def _permitted(
         self, call: Call[Batch]
@@ -128,6 +138,14 @@ class Batches:
             batch.faults.append(
                 Fault("/items", f"want no more items than the burst of {most}")
             )
+
+
+def sights_of(held: Lookups, items: Sequence[Item]) -> list[Sight]:
+    """What is seen of questions that are admitted together."""
+    return [
+        held.harvesting.sight(item.nik, held.subjects.reference(item.nik), item.claims)
+        for item in items
+    ]
 
 
 def answer_item(

@@ -23,7 +23,6 @@ from gateway.edge import strict
 from gateway.exits import NOTHING_SUCH, may_go, session, told
 from gateway.migration import migrate as bring_up_to_date
 from gateway.partners import keeping, listing, terms
-from gateway.partners.keys import Environment
 from gateway.postgres import Connection
 from gateway.problems import Fault
 from gateway.settings import AdminSettings, NumberedKeys, OwnerSettings, read_settings
@@ -121,6 +120,18 @@ def list_institutions(*, as_json: options.AsJson = False) -> None:
     """List all institutions."""
     kept = _read(listing.list_institutions)
     tables.show(tables.of_institutions(kept), as_json=as_json)
+
+
+@institution_app.command("release")
+def release_institution(institution: int, *, reason: options.Reason) -> None:
+    """Let an institution go that was slowed or stopped; it is watched anew."""
+    made = _change(
+        Operation.INSTITUTION_RELEASE,
+        reason,
+        lambda connection, _: keeping.release_institution(connection, institution),
+        missing=_NO_INSTITUTION,
+    )
+    _tell(made)
 
 
 @agreement_app.command("create")
@@ -232,7 +243,7 @@ def create_key(
             institution=institution,
             not_after=dead_from,
             cidrs=cidr,
-            environment=_environment(test=test),
+            environment=options.environment(test=test),
         ),
         faults,
         missing=_NO_INSTITUTION,
@@ -282,7 +293,7 @@ def create_staff(
             role=role,
             name=name,
             not_after=dead_from,
-            environment=_environment(test=test),
+            environment=options.environment(test=test),
         ),
         faults,
     )
@@ -307,10 +318,6 @@ def list_staff(*, as_json: options.AsJson = False) -> None:
     """List all staff, those whose token is dead too; never a secret."""
     kept = _read(listing.list_staff)
     tables.show(tables.of_staff(kept), as_json=as_json)
-
-
-def _environment(*, test: bool) -> Environment:
-    return Environment.TEST if test else Environment.LIVE
 
 
 def _login_name() -> str:

@@ -9,15 +9,13 @@ idempotency key are claimed. Nothing is released before the access's entry is du
 
 from collections.abc import (
     AsyncIterator,
-    Awaitable,
-    Callable,
     Collection,
     Iterable,
-    Mapping,
+    Sequence,
 )
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final
 
 from gateway.audit.access import Access
 from gateway.audit.claims import Claim, Claims
@@ -27,15 +25,17 @@ from gateway.audit.journal import Journal
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import Receipt, SealedLog
 from gateway.audit.subject import SubjectKeys
+from gateway.calls import Call, Question, what_is_asked
 from gateway.clock import SECOND, ServerClock
+from gateway.harvesting import HARVESTING, Harvesting, held_to, step_of
 from gateway.partners.agreement import Agreement, Grant, applicable, permit
 from gateway.partners.directory import Directory, Institution, Key
 from gateway.partners.keys import Proved
 from gateway.problems import (
+    AbnormalUsage,
     AddressNotAllowed,
     AgreementInactive,
     AuditUnavailable,
-    Fault,
     Forbidden,
     InvalidRequest,
     NotFound,
@@ -45,46 +45,18 @@ from gateway.problems import (
     ResidentNotFound,
     Unauthenticated,
 )
+from gateway.quota.harvest import Sight
 from gateway.quota.limit import Decision
 from gateway.quota.limiter import Limiter
+from gateway.quota.script import Watch
 from gateway.registry.matching import matches
+from gateway.registry.resident import Resident
 from gateway.registry.residents import Residents
-from gateway.vocabulary import Actor, Limits, Outcome
+from gateway.vocabulary import Actor, Limits, Outcome, Step
 
 REFUSALS_A_MINUTE: Final = 120
 # What an institution without any agreement may spend on asking about its account.
 NO_AGREEMENT: Final = Limits(rate=1, burst=5, day=1, month=1)
-
-
-@dataclass(slots=True)
-class Question:
-    """What a body asks, as far as it could be read; `faults` says what could not.
-
-    `fields` are those asked for: the names of the claims, or the fields to fetch.
-    """
-
-    nik: str | None = None
-    purpose: str | None = None
-    fields: tuple[str, ...] = ()
-    claims: Mapping[str, str] = field(default_factory=dict)
-    reference: str | None = None
-    operator: str | None = None
-    idempotency_key: str | None = None
-    faults: list[Fault] = field(default_factory=list)
-
-
-Asked = TypeVar("Asked")
-
-
-@dataclass(slots=True)
-class Call(Generic[Asked]):
-    """One call under way. `access` and `decision` say afterwards what became of it."""
-
-    access: Access
-    credential: str | Proved | None
-    read: Callable[[], Awaitable[Asked]]
-    decision: Decision | None = None
-    claim: Claim | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -141,14 +113,14 @@ class Lookups:
     sealed: SealedLog
     attempts: Attempts
     claims: Claims
+    harvesting: Harvesting
     clock: ServerClock
 
     async def verify(self, call: Call[Question]) -> dict[str, bool] | None:
         """Which claims are so; None where nobody has the NIK."""
         async with self.accounted(call):
             asked = await self._permitted(call, "verify")
-            await self._begin(call, asked)
-            resident = await self.residents.find(asked.nik)
+            resident = await self._find(call, asked)
             if resident is None:
                 call.access.outcome = Outcome.NOT_FOUND
                 return None
@@ -166,18 +138,35 @@ class Lookups:
         """
         async with self.accounted(call):
             asked = await self._permitted(call, "fetch")
-            await self._begin(call, asked)
-            resident = await self.residents.find(asked.nik)
+            resident = await self._find(call, asked)
             if resident is None:
                 raise ResidentNotFound
             call.access.outcome = Outcome.DISCLOSED
             return resident.project(asked.question.fields)
 
-    async def _begin(self, call: Call[Question], asked: Permitted) -> None:
-        question = asked.question
-        what = _what_is_asked(question)
+    async def _find(self, call: Call[Question], asked: Permitted) -> Resident | None:
+        """Whom it asks about, once it is claimed and admitted, and no guess."""
+        question, nik = asked.question, asked.nik
+        what = what_is_asked(question)
         await self.claim(call, asked.institution, question.idempotency_key, what)
-        await self.admit(call, asked.key, asked.agreement)
+        subject = call.access.subject or self.subjects.reference(nik)
+        sights = (self.harvesting.sight(nik, subject, question.claims),)
+        await self.admit(call, asked.key, asked.agreement, sights=sights)
+        resident = await self.residents.find(nik)
+        self.learn(call, sights, (resident is not None,))
+        return resident
+
+    def learn(
+        self, call: Call[Any], sights: Sequence[Sight], found: Iterable[bool]
+    ) -> None:
+        """What became of the sights of an admitted call, before it is answered.
+
+        Raises:
+            AbnormalUsage: they are too many guesses.
+        """
+        institution = self._institution(call.access.institution)
+        held = self.harvesting
+        held.learn(institution, call.access, call.decision, sights, found)
 
     async def account(self, call: Call[Question]) -> Account:
         """The caller's own agreement and limits: a unit of rate, none of quota."""
@@ -210,7 +199,7 @@ class Lookups:
         if question.faults:
             raise InvalidRequest(question.faults)
         agreement = applicable(institution.agreements, self.clock.now())
-        decision = await self._spend(call, institution.id, key, agreement, (1, 0))
+        decision = await self._spend(call, institution, key, agreement, (1, 0))
         return Account(institution, key, agreement, decision)
 
     @asynccontextmanager
@@ -218,7 +207,11 @@ class Lookups:
         """Exactly one entry, and a charge only where the entry says so."""
         try:
             async with self.journal.recording(call.access):
-                yield
+                try:
+                    yield
+                except AbnormalUsage:
+                    await self._count_abnormal(call.access)
+                    raise
         except BaseException as error:
             if not _is_an_answer(error):
                 await self._give_back(call)
@@ -227,7 +220,9 @@ class Lookups:
 
     async def _give_back(self, call: Call[Any]) -> None:
         spent, institution = call.decision, call.access.institution
-        if spent is not None and spent.admitted and institution is not None:
+        if institution is None or spent is None or not spent.admitted:
+            return
+        if spent.rate_cost:
             given_back = await self.limiter.give_back(institution, spent)
             call.decision = given_back or spent
 
@@ -241,10 +236,13 @@ class Lookups:
         key = identify(self.directory, call.access, call.credential, now)
         if key.institution is None:
             raise Forbidden
-        institution = self.directory.institution(key.institution)
+        return key, self._institution(key.institution)
+
+    def _institution(self, number: int | None) -> Institution:
+        institution = None if number is None else self.directory.institution(number)
         if institution is None:
             raise ReducedCapacity
-        return key, institution
+        return institution
 
     async def _permitted(self, call: Call[Question], operation: str) -> Permitted:
         key, institution = self.caller(call)
@@ -277,7 +275,7 @@ class Lookups:
                 agreement, at=now, purpose=purpose, operations=operations, fields=fields
             )
         except (AgreementInactive, NotGranted):
-            await self._count_refusal(institution.id, key)
+            await self._count_refusal(institution.id, key.number)
             raise
         if agreement is None:
             raise AgreementInactive
@@ -296,10 +294,14 @@ class Lookups:
         number = None if purpose is None else self.directory.purpose_number(purpose)
         return PurposeName(number, purpose) if number and purpose else None
 
-    async def _count_refusal(self, institution: int, key: Key) -> None:
+    async def _count_abnormal(self, access: Access) -> None:
+        if access.institution is not None and access.key is not None:
+            await self._count_refusal(access.institution, access.key.number)
+
+    async def _count_refusal(self, institution: int, key: int) -> None:
         """A key that collects too many of these is refused for the rest of the minute."""
         try:
-            count = await self.limiter.count_refusal(institution, key.number)
+            count = await self.limiter.count_refusal(institution, key)
         except ReducedCapacity:
             # Uncounted, the refusal stands and is entered singly.
             return
@@ -334,52 +336,58 @@ class Lookups:
         *,
         rate_cost: int = 1,
         units: int = 1,
+        sights: Sequence[Sight] = (),
     ) -> None:
-        """Spends from the limits, all units or none; of a replay the rate alone."""
+        """Spends from the limits, all units or none; of a replay the rate alone.
+
+        `sights` are what is asked about whom. Who is stopped spends nothing.
+
+        Raises:
+            AbnormalUsage: the institution is stopped, or guesses.
+        """
+        institution = self._institution(agreement.institution)
         quota_cost = 0 if call.access.replay_of else units
         costs = (rate_cost, quota_cost)
-        decision = await self._spend(call, agreement.institution, key, agreement, costs)
+        if step_of(institution, self.clock.now()) is Step.STOP:
+            await self._spend(call, institution, key, agreement, (0, 0))
+            raise AbnormalUsage(HARVESTING)
+        watch = self.harvesting.watch(institution, sights) if sights else None
+        decision = await self._spend(
+            call, institution, key, agreement, costs, watch=watch
+        )
         at = decision.at
         # The instant of admission decides, not the one at which the call came in.
         if key.not_after is not None and at >= key.not_after:
             raise Unauthenticated(key.number)
         if not agreement.from_at <= at < agreement.to_at:
             raise AgreementInactive
+        self.harvesting.check(institution, call.access, decision)
 
     async def _spend(
         self,
         call: Call[Any],
-        institution: int,
+        institution: Institution,
         key: Key,
         agreement: Agreement | None,
         costs: tuple[int, int],
+        *,
+        watch: Watch | None = None,
     ) -> Decision:
         rate_cost, quota_cost = costs
+        limits = agreement.limits if agreement else NO_AGREEMENT
         decision = await self.limiter.admit(
-            institution,
+            institution.id,
             key.number,
-            agreement.limits if agreement else NO_AGREEMENT,
+            held_to(institution, limits, self.clock.now()),
             rate_cost=rate_cost,
             quota_cost=quota_cost,
             shadow=agreement.shadow if agreement else None,
+            watch=watch,
         )
         call.decision, call.access.at = decision, decision.at
         if not decision.admitted:
             raise QuotaExceeded(decision.violated, decision.retry_after)
         return decision
-
-
-def _what_is_asked(question: Question) -> dict[str, object]:
-    """All that the body said, to be compared with that of another attempt."""
-    return {
-        "nik": question.nik,
-        "purpose": question.purpose,
-        "claims": question.claims,
-        # Of claims these are the names, in an order that says nothing.
-        "fields": None if question.claims else question.fields,
-        "reference": question.reference,
-        "operator": question.operator,
-    }
 
 
 def _is_an_answer(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ import typer
 
 from gateway.edge import strict
 from gateway.partners import keeping
+from gateway.partners.keys import Environment
 from gateway.problems import Fault
 from gateway.vocabulary import Limits
 
@@ -60,6 +61,10 @@ Networks = Annotated[
 Sandbox = Annotated[
     bool, typer.Option("--test", help="For a sandbox: its text begins gd?_test_.")
 ]
+
+
+def environment(*, test: bool) -> Environment:
+    return Environment.TEST if test else Environment.LIVE
 
 
 def read_instant(value: str | None, faults: list[Fault], at: str) -> int | None:

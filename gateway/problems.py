@@ -5,7 +5,7 @@
     │   ├── Unauthenticated  Forbidden  AddressNotAllowed
     │   ├── AgreementInactive  NotGranted  InvalidRequest
     │   ├── UnsupportedMediaType  PayloadTooLarge  MethodNotAllowed
-    │   ├── QuotaExceeded  NotFound  EntriesExpired
+    │   ├── QuotaExceeded  AbnormalUsage  NotFound  EntriesExpired
     │   ├── IdempotencyConflict: KeyReused  KeyInProgress
     ├── ResidentNotFound            the registry was asked and has nobody; charged
     └── Failure                     we could not; outcome "failed"
@@ -175,6 +175,20 @@ class QuotaExceeded(Refusal):
     def __init__(self, violated: tuple[str, ...], retry_after: int) -> None:
         super().__init__("quota exceeded")
         self.violated = violated
+        self.retry_after = retry_after
+
+
+class AbnormalUsage(Refusal):
+    """It looks as if NIKs or claims were guessed. The text is one sentence saying which.
+
+    `retry_after` is in how many seconds it may be asked again; None where that is for a
+    person to say.
+    """
+
+    reason = Reason.ABNORMAL_USAGE_DETECTED
+
+    def __init__(self, detail: str, retry_after: int | None = None) -> None:
+        super().__init__(detail)
         self.retry_after = retry_after
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SHORTEST_SECRET = 32
+NIK_DIGITS = 16
 S = TypeVar("S", bound="GatewaySettings")
 
 
@@ -85,6 +86,9 @@ class ServeSettings(GatewaySettings):
     signing_key_file: Path
     log_origin: LogOrigin
     archive_dir: Path | None = None
+    # NIKs that nobody has and nobody lawfully asks about.
+    canaries_file: Path | None = None
+    claims_a_day: int = Field(default=5, ge=1, le=100)
     host: IPv4Address = IPv4Address("127.0.0.1")
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int | None = Field(default=None, ge=1, le=256)
@@ -171,6 +175,37 @@ def read_settings(kind: type[S]) -> S:
         raise BadSetting("; ".join(complaints) + ".") from None
 
 
+def _read_private(path: Path, setting: str) -> list[str]:
+    """The words of a file that nobody else may read.
+
+    Raises:
+        BadSetting: if it is missing, or open to others.
+    """
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text("ascii").split()
+    except (OSError, UnicodeDecodeError):
+        raise BadSetting(f"{setting} names no readable text file.") from None
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise BadSetting(f"{setting} is open to other users; chmod it 0600.")
+    return lines
+
+
+def read_canaries(path: Path | None) -> frozenset[str]:
+    """NIKs that nobody has, one a line; none where there is no file.
+
+    Raises:
+        BadSetting: if the file is missing, open to others, or not of that form.
+    """
+    if path is None:
+        return frozenset()
+    setting = "GATEWAY_CANARIES_FILE"
+    niks = frozenset(_read_private(path, setting))
+    if not all(len(nik) == NIK_DIGITS and nik.isdecimal() for nik in niks):
+        raise BadSetting(f"{setting} must hold NIKs of 16 digits, one a line.")
+    return niks
+
+
 @dataclass(frozen=True, slots=True)
 class NumberedKeys:
     """Secrets by number: the newest writes, every one is tried when reading."""
@@ -188,13 +223,7 @@ class NumberedKeys:
         Raises:
             BadSetting: if the file is missing, open to others, or not of that form.
         """
-        try:
-            mode = path.stat().st_mode
-            lines = path.read_text("ascii").split()
-        except (OSError, UnicodeDecodeError):
-            raise BadSetting(f"{setting} names no readable text file.") from None
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise BadSetting(f"{setting} is open to other users; chmod it 0600.")
+        lines = _read_private(path, setting)
         try:
             numbered = [line.split(":") for line in lines]
             by_number = {int(number): bytes.fromhex(key) for number, key in numbered}

@@ -89,6 +89,11 @@ QUOTA_THRESHOLDS = Counter(
     "Times that an institution's use reached this share of its quota.",
     ["policy", "percent"],
 )
+HARVEST_STEPS = Counter(
+    "gateway_harvest_steps",
+    "Steps taken about institutions that seem to harvest, by the rule that asked for it.",
+    ["step", "rule"],
+)
 FLOOD_ENTRIES = Counter(
     "gateway_flood_refusals", "Refusals entered together with their count.", ["reason"]
 )

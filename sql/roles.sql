@@ -38,6 +38,9 @@ GRANT SELECT (number, id) ON keys TO gateway_receipts;
 GRANT SELECT ON purposes TO gateway_receipts;
 GRANT INSERT ON institutions, agreements, grants, staff, keys TO gateway_admin;
 GRANT UPDATE (name) ON institutions TO gateway_admin;
+-- Workers take steps; a trigger leaves it to the admin's role to let an institution go.
+GRANT UPDATE (harvest_step, harvest_rule, harvest_at) ON institutions TO gateway_hot, gateway_admin;
+GRANT UPDATE (watched_since) ON institutions TO gateway_admin;
 GRANT UPDATE (from_at, to_at, status, rate, burst, day, month) ON agreements TO gateway_admin;
 GRANT UPDATE (shadow_rate, shadow_burst, shadow_day, shadow_month, shadow_since) ON agreements TO gateway_admin;
 GRANT DELETE ON grants TO gateway_admin;

@@ -43,10 +43,20 @@ class SubjectKeys:
         """The resident's reference under every key there is."""
         return [self._under(number, nik) for number in self._keyed]
 
-    def _under(self, number: int, nik: str) -> Subject:
+    def digest(self, kind: bytes, what: bytes) -> bytes:
+        """32 bytes that name something else than a resident, under the newest key.
+
+        A kind of what is named begins what is digested: no NIK begins so.
+        """
+        return self._digest(self._newest, kind + b" " + what)
+
+    def _digest(self, number: int, what: bytes) -> bytes:
         keyed = self._keyed[number].copy()
-        keyed.update(nik.encode("ascii"))
-        digest = keyed.digest()
+        keyed.update(what)
+        return keyed.digest()
+
+    def _under(self, number: int, nik: str) -> Subject:
+        digest = self._digest(number, nik.encode("ascii"))
         return Subject(
             int.from_bytes(digest[:8], signed=True),
             int.from_bytes(digest[8:16], signed=True),

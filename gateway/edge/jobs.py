@@ -11,6 +11,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from gateway.batching import OPERATIONS, Batch, Item
+from gateway.calls import Call, Question
 from gateway.clock import to_text
 from gateway.edge import questions, rendering, strict
 from gateway.edge.caller import (
@@ -29,7 +30,6 @@ from gateway.jobs.desk import MOST_FAULTS, Jobs, Upload, expires_at
 from gateway.jobs.job import MOST_ITEMS, SLICE, Job
 from gateway.jobs.store import Overtaken
 from gateway.jobs.vault import Answered
-from gateway.lookup import Call, Question
 from gateway.problems import Fault, InvalidRequest
 from gateway.quota.limit import Decision
 from gateway.vocabulary import Operation, Reason

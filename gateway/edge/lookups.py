@@ -7,6 +7,7 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 
 from gateway.batching import Answer, Batch
+from gateway.calls import Call, Question
 from gateway.clock import to_text
 from gateway.edge import questions, rendering, strict
 from gateway.edge.caller import (
@@ -21,7 +22,7 @@ from gateway.edge.caller import (
     respond,
     services,
 )
-from gateway.lookup import Account, Call, Question
+from gateway.lookup import Account
 from gateway.partners.agreement import Agreement
 from gateway.quota.limit import Decision
 from gateway.vocabulary import GRANTABLE_OPERATIONS, Operation

@@ -11,6 +11,7 @@ from gateway.clock import SECOND, to_text
 from gateway.edge import strict
 from gateway.edge.auditing import audited
 from gateway.edge.caller import HttpRequest, Services
+from gateway.harvesting import step_of
 from gateway.partners.agreement import Agreement, applicable
 from gateway.partners.directory import Institution
 from gateway.problems import Fault, InvalidRequest
@@ -81,9 +82,34 @@ def _sealing(condition: Condition) -> dict[str, object]:
 async def limits(request: HttpRequest) -> Response[bytes]:
     async def work(held: Services, _: Access) -> object:
         order, most = _asked(request)
-        return {"order": order, "institutions": await first(held, order, most)}
+        return {
+            "order": order,
+            "institutions": await first(held, order, most),
+            "harvesting": harvesting(held),
+        }
 
     return await audited(request, Operation.OPS_LIMITS, work, role=Actor.OPS)
+
+
+def harvesting(held: Services) -> list[dict[str, object]]:
+    """About whom something is done now, since it seems to harvest; the worst first."""
+    now = held.clock.now()
+    suspects = [
+        institution
+        for institution in held.directory.institutions()
+        if step_of(institution, now)
+    ]
+    suspects.sort(key=lambda one: (-one.precaution.step, one.id))
+    return [
+        {
+            "id": one.id,
+            "name": one.name,
+            "step": one.precaution.step.word,
+            "rule": one.precaution.rule and one.precaution.rule.word,
+            "at": to_text(one.precaution.at),
+        }
+        for one in suspects
+    ]
 
 
 async def first(

@@ -3,8 +3,8 @@
 from typing import Final
 
 from gateway.batching import MOST_ITEMS, OPERATIONS, Batch, Item
+from gateway.calls import Question
 from gateway.edge import strict
-from gateway.lookup import Question
 from gateway.problems import Fault, InvalidRequest
 
 _COMMON = ("nik", "purpose", "reference", "operator")

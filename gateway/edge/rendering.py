@@ -10,6 +10,7 @@ import msgspec
 from litestar import Response
 
 from gateway.problems import (
+    AbnormalUsage,
     ArchiveUnavailable,
     EntriesExpired,
     IdempotencyConflict,
@@ -57,6 +58,8 @@ STATUS: Final = {
     Reason.ARCHIVE_UNAVAILABLE: 503,
     Reason.ENTRIES_EXPIRED: 410,
 }
+
+_KNOW_WHEN: Final = (KeyInProgress, QuotaExceeded, AbnormalUsage, ReducedCapacity)
 
 # A reason has one status, but for a key that came with another body.
 _KEY_REUSED: Final = 422
@@ -165,10 +168,7 @@ def problem(
     headers = _headers(access_id, decision)
     document = _document(reason, status)
     _add_details(error, document, headers)
-    if (
-        isinstance(error, KeyInProgress | QuotaExceeded | ReducedCapacity)
-        and error.retry_after is not None
-    ):
+    if isinstance(error, _KNOW_WHEN) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if access_id is not None:
         document["access_id"] = access_id
@@ -221,7 +221,12 @@ def _add_details(
             document["detail"] = f"outside the grant: {what}"
             if fields:
                 document["fields"] = fields
-        case IdempotencyConflict() | ArchiveUnavailable() | EntriesExpired():
+        case (
+            IdempotencyConflict()
+            | AbnormalUsage()
+            | ArchiveUnavailable()
+            | EntriesExpired()
+        ):
             document["detail"] = str(error)
         case QuotaExceeded(violated=violated):
             document["violated-policies"] = violated

@@ -13,13 +13,14 @@ from uuid import UUID
 
 from gateway.audit.entry import batch_name, field_bits
 from gateway.batching import OPERATIONS, Item
+from gateway.calls import Call, Question
 from gateway.clock import to_datetime
 from gateway.gathering import to_its_end
 from gateway.jobs.ending import End, end
 from gateway.jobs.job import KEPT_SECONDS, MOST_AT_ONCE, MOST_ITEMS, Job, job_id
 from gateway.jobs.store import Overtaken, Store
 from gateway.jobs.vault import Answered, Vault
-from gateway.lookup import Call, Lookups, Question
+from gateway.lookup import Lookups
 from gateway.partners.agreement import applicable, permit
 from gateway.partners.directory import Institution
 from gateway.problems import (

@@ -7,6 +7,7 @@ worker that died finds the job as it was before a bit or after it, and nothing i
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Final
 from uuid import uuid4
 
@@ -14,8 +15,9 @@ import structlog
 
 from gateway.audit.access import Access
 from gateway.audit.entry import Entry, KeyName
-from gateway.batching import Answer, Item, answer_item
+from gateway.batching import Answer, Item, answer_item, sights_of
 from gateway.clock import SECOND, to_datetime
+from gateway.harvesting import HARVESTING, held_to, step_of
 from gateway.jobs.ending import End, end, return_units
 from gateway.jobs.job import (
     KEPT_SECONDS,
@@ -28,8 +30,9 @@ from gateway.jobs.store import Overtaken, Store
 from gateway.jobs.vault import Answered, Vault
 from gateway.lookup import Lookups
 from gateway.partners.agreement import Agreement, Grant, applicable, permit
-from gateway.partners.directory import Key
+from gateway.partners.directory import Institution, Key
 from gateway.problems import (
+    AbnormalUsage,
     AgreementInactive,
     AuditUnavailable,
     Failure,
@@ -39,7 +42,8 @@ from gateway.problems import (
     Unauthenticated,
 )
 from gateway.quota.limit import Decision, day_end, month_end
-from gateway.vocabulary import Actor, Outcome, Reason
+from gateway.registry.resident import Resident
+from gateway.vocabulary import Actor, Limits, Outcome, Reason, Step
 
 IDLE_SECONDS: Final = 0.5
 # Longer than a bit may take: registry, transaction and admission have deadlines.
@@ -127,20 +131,26 @@ class JobWorker:
     async def _answer(
         self, job: Job, key: Key, agreement: Agreement, grant: Grant
     ) -> float:
-        limits = agreement.limits
+        institution, limits = self._held_to(job, agreement)
         items = (await self._items(job))[: max(1, min(SLICE, limits.burst // SHARE))]
+        harvesting, sights = self._held.harvesting, sights_of(self._held, items)
         decision = await self._held.limiter.admit(
             *(job.institution, key.number, limits),
             rate_cost=len(items),
             quota_cost=0,
             shadow=agreement.shadow,
+            watch=harvesting.watch(institution, sights),
         )
         if not decision.admitted:
             return float(decision.retry_after)
+        whole = self._access(job, key, decision.at)
         try:
+            harvesting.check(institution, whole, decision)
+            residents = await self._held.residents.find_all([one.nik for one in items])
+            found = [one is not None for one in residents]
+            harvesting.learn(institution, whole, decision, sights, found)
             job = await self._in_this_day(job, key, agreement, decision.at)
-            whole = self._access(job, key, decision.at)
-            await self._write(job, whole, items, grant)
+            await self._write(job, whole, zip(items, residents, strict=True), grant)
         except AuditUnavailable as unavailable:
             if not unavailable.fate_unknown:
                 await self._held.limiter.give_back(job.institution, decision)
@@ -149,6 +159,20 @@ class JobWorker:
             await self._held.limiter.give_back(job.institution, decision)
             raise
         return SHARE * len(items) / limits.rate
+
+    def _held_to(self, job: Job, agreement: Agreement) -> tuple[Institution, Limits]:
+        """The institution and its limits now.
+
+        Raises:
+            AbnormalUsage: it is stopped.
+        """
+        now = self._held.clock.now()
+        institution = self._held.directory.institution(job.institution)
+        if institution is None:
+            raise ReducedCapacity
+        if step_of(institution, now) is Step.STOP:
+            raise AbnormalUsage(HARVESTING)
+        return institution, held_to(institution, agreement.limits, now)
 
     async def _items(self, job: Job) -> list[Item]:
         rows = await self._store.fetch("items", job.id, job.answered)
@@ -170,11 +194,14 @@ class JobWorker:
         )
 
     async def _write(
-        self, job: Job, whole: Access, items: list[Item], grant: Grant
+        self,
+        job: Job,
+        whole: Access,
+        found: Iterable[tuple[Item, Resident | None]],
+        grant: Grant,
     ) -> None:
-        residents = await self._held.residents.find_all([item.nik for item in items])
         answers: list[Answer] = []
-        for item, resident in zip(items, residents, strict=True):
+        for item, resident in found:
             whole.reference = f"{job.id}/{item.id}"
             similarity = grant.name_similarity
             answers.append(
@@ -183,7 +210,7 @@ class JobWorker:
         entries = [answer.access.entry(whole.at or 0) for answer in answers]
         box, first = self._vault.box(job.id, job.secret), job.answered
         async with self._store.transaction() as change:
-            counts = (job.lease, first, len(items))
+            counts = (job.lease, first, len(answers))
             row = await change.change("advance", job.id, *counts)
             access_ids = await change.enter(entries)
             told = [

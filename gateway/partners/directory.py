@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -28,7 +28,7 @@ from gateway.problems import ReducedCapacity, Unauthenticated
 from gateway.settings import NumberedKeys
 from gateway.tasks import keep_running
 from gateway.telemetry import DIRECTORY_AGE
-from gateway.vocabulary import STAFF_ROLES, Actor
+from gateway.vocabulary import STAFF_ROLES, Actor, Precaution, Rule, Step
 
 CHANNEL: Final = "directory"
 POLL_SECONDS: Final = 0.5
@@ -41,6 +41,7 @@ _SQL: Final = queries("gateway.partners")
 _ROLES: Final = {role.word: role for role in STAFF_ROLES}
 # What an unknown id is compared with: no secret has this digest.
 _NOBODY: Final = bytes(32)
+_NO_PRECAUTION: Final = Precaution()
 _CONNECTION_ERRORS: Final = (
     OSError,
     TimeoutError,
@@ -82,9 +83,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Institution:
+    """`precaution` is what was last done about it, in force or not."""
+
     id: int
     name: str
     agreements: tuple[Agreement, ...]
+    precaution: Precaution = _NO_PRECAUTION
 
 
 @dataclass(slots=True)
@@ -104,7 +108,7 @@ class _Changes:
 
     version: int
     purposes: list[tuple[int, str]]
-    institutions: list[tuple[int, str]]
+    institutions: list[tuple[int, str, Precaution]]
     agreements: list[Agreement]
     keys: list[Key]
 
@@ -115,14 +119,14 @@ class _Changes:
         for key in self.keys:
             snapshot.keys[key.id] = snapshot.keys_by_number[key.number] = key
         known = snapshot.institutions
-        for number, name in self.institutions:
+        for number, name, precaution in self.institutions:
             before = known.get(number)
             agreements = () if before is None else before.agreements
-            known[number] = Institution(number, name, agreements)
+            known[number] = Institution(number, name, agreements, precaution)
         for agreement in self.agreements:
             holder = known[agreement.institution]
             others = (one for one in holder.agreements if one.id != agreement.id)
-            known[holder.id] = Institution(holder.id, holder.name, (*others, agreement))
+            known[holder.id] = replace(holder, agreements=(*others, agreement))
         snapshot.version = self.version
 
 
@@ -311,7 +315,7 @@ async def _read_changes(connection: Connection, since: int) -> _Changes:
                 for row in await connection.fetch(_SQL["purposes"], since)
             ],
             institutions=[
-                (row["id"], row["name"])
+                (row["id"], row["name"], _read_precaution(row))
                 for row in await connection.fetch(
                     _SQL["institutions"], since, None, 0, None, None
                 )
@@ -331,6 +335,19 @@ async def _read_changes(connection: Connection, since: int) -> _Changes:
                 )
             ],
         )
+
+
+def _read_precaution(row: asyncpg.Record) -> Precaution:
+    if not row["harvest_step"] and row["watched_since"] is None:
+        # Of thousands of institutions nearly all.
+        return _NO_PRECAUTION
+    rule = row["harvest_rule"]
+    return Precaution(
+        Step.numbered(row["harvest_step"]),
+        None if rule is None else Rule.numbered(rule),
+        read_instant(row["harvest_at"]) or 0,
+        read_instant(row["watched_since"]) or 0,
+    )
 
 
 def _read_key(row: asyncpg.Record) -> Key:

@@ -56,6 +56,20 @@ async def create_institution(connection: Connection, name: object) -> int:
     return number
 
 
+async def release_institution(connection: Connection, institution: int) -> int:
+    """End what is done about an institution that seemed to harvest, and return its id.
+
+    It is watched anew from now on: what it asked before is no evidence any more.
+
+    Raises:
+        NotFound: there is no such institution.
+    """
+    released = terms.require_id(institution)
+    if await connection.fetchval(_SQL["let_go"], released) is None:
+        raise NotFound
+    return released
+
+
 async def create_agreement(
     connection: Connection,
     institution: int,

@@ -31,7 +31,7 @@ class Kind(Generic[R]):
 INSTITUTIONS: Final[Kind[InstitutionRecord]] = Kind(
     "institutions",
     Operation.INSTITUTION_READ,
-    (Operation.INSTITUTION_CREATE,),
+    (Operation.INSTITUTION_CREATE, Operation.INSTITUTION_RELEASE),
     listing.list_institutions,
     documents.of_institution,
     lambda one: one.id,

@@ -17,7 +17,7 @@ SELECT number, name FROM purposes WHERE version > $1;
 -- name: institutions
 -- Which institutions changed after version $1 (of one id, $2, if given), the first $4 above id $3
 -- (whose names hold $5, if given, in capitals or not)? institutions_changed, or the primary key.
-SELECT id, name, created_at
+SELECT id, name, created_at, harvest_step, harvest_rule, harvest_at, watched_since
 FROM institutions
 WHERE
     version > $1
@@ -114,6 +114,21 @@ WHERE
 -- name: insert_institution
 -- A new institution; answers its id.
 INSERT INTO institutions (name) VALUES ($1) RETURNING id;
+
+-- name: take_step
+-- Takes the step $2 about an institution by the rule $3 at $4, if it is none yet that is as high: of
+-- those below the highest only such as were taken from $5 on count. Primary key.
+UPDATE institutions
+SET harvest_step = $2, harvest_rule = $3, harvest_at = $4
+WHERE id = $1 AND harvest_step < CASE WHEN harvest_step < 3 AND harvest_at < $5 THEN 4 ELSE $2 END
+RETURNING id;
+
+-- name: let_go
+-- Ends what is done about an institution: it is watched anew from now on. Primary key.
+UPDATE institutions
+SET harvest_step = 0, harvest_rule = NULL, harvest_at = NULL, watched_since = clock_timestamp()
+WHERE id = $1
+RETURNING id;
 
 -- name: insert_agreement
 -- A new agreement, without its grants; answers its id.

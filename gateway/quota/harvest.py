@@ -61,6 +61,13 @@ class Seen(NamedTuple):
     missed: tuple[bytes, ...] = ()
     near: int = 0
 
+    def and_also(self, other: "Seen") -> "Seen":
+        return Seen(
+            self.found + other.found,
+            self.missed + other.missed,
+            self.near + other.near,
+        )
+
     @property
     def gained(self) -> int:
         """What it adds to the score."""

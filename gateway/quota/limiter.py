@@ -23,7 +23,7 @@ from gateway.quota.epochs import Elsewhere, Epochs
 from gateway.quota.limit import REFUSALS_A_MINUTE, SHADOWED, Decision, day_end
 from gateway.quota.rebuild import Ledger, Missing, Rebuild
 from gateway.quota.reserve import Reserve
-from gateway.quota.script import Admit, Answer, Ask, GiveBack, Refuse, Unknown
+from gateway.quota.script import Admit, Answer, Ask, GiveBack, Refuse, Unknown, Watch
 from gateway.quota.servers import servers_of
 from gateway.quota.tally import Tally
 from gateway.redis import Client
@@ -88,15 +88,17 @@ class Limiter:
         rate_cost: int = 1,
         quota_cost: int = 1,
         shadow: Shadow | None = None,
+        watch: Watch | None = None,
     ) -> Decision:
         """Spends from the rate, the day and the month, or from none of them.
 
-        A `shadow` is asked the same and decides nothing.
+        A `shadow` is asked the same and decides nothing. A `watch` has the decision tell
+        its evidence, where limits are counted in Redis.
 
         Raises:
             ReducedCapacity: nobody decides: within 250 ms where Redis is lost.
         """
-        ask = Admit(institution, key, limits, rate_cost, quota_cost, shadow)
+        ask = Admit(institution, key, limits, rate_cost, quota_cost, shadow, watch)
         decision = await self._decide(ask)
         if decision.violated:
             self.tally.add(institution, decision.state.day_ends, decision.violated)

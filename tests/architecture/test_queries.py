@@ -160,6 +160,7 @@ RUN_BY = {
             "institutions",
             "agreements",
             "keys",
+            "take_step",
         ],
         "auditor": ["institutions", "limits_of_an_institution"],
         "admin": [
@@ -172,6 +173,7 @@ RUN_BY = {
             "lock_agreement",
             "count_live_keys",
             "insert_institution",
+            "let_go",
             "insert_agreement",
             "update_agreement",
             "set_shadow",

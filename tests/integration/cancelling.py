@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
-from gateway.lookup import Call, Lookups, Question
+from gateway.calls import Call, Question
+from gateway.lookup import Lookups
 from tests.integration.desks import Desk
 
 Work = Callable[[Lookups, Call[Question]], Coroutine[Any, Any, Any]]

@@ -20,8 +20,10 @@ from gateway.audit.journal import Journal
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.sealed import SealedLog
 from gateway.audit.subject import SubjectKeys
+from gateway.calls import Call, Question
 from gateway.clock import SECOND, ServerClock
-from gateway.lookup import Call, Lookups, Question
+from gateway.harvesting import Harvesting
+from gateway.lookup import Lookups
 from gateway.partners import keeping
 from gateway.partners.directory import Directory
 from gateway.partners.keys import Environment, checksum
@@ -39,6 +41,8 @@ SECRETS = NumberedKeys({1: b"k" * 32})
 HOME = parse_address("192.0.2.1")
 # Serials from 9000 up belong to nobody.
 SITI, NOBODY = "3171014501909001", "3171014501909002"
+# Nobody lawfully asks about it.
+CANARY = "3171015501900001"
 LIMITS = {"rate": 1000, "burst": 1000, "day": 1000, "month": 10_000}
 GRANT = {
     "purpose": "kyc",
@@ -116,6 +120,7 @@ async def lookups_over(
         "epochs",
         "reserve",
         "counters",
+        "harvesting",
     )
     names = dict.fromkeys(hots, hot) | {"lookups": registry}
     links = {
@@ -127,6 +132,9 @@ async def lookups_over(
             pool(receipts, name="receipts", size=1, statement_seconds=5) as own,
             asyncio.TaskGroup() as tasks,
         ):
+            journal = Journal(
+                [links["journal"]], peppers=SECRETS, clock=clock, tasks=tasks
+            )
             lookups = Lookups(
                 directory=Directory(
                     links["directory"], links["listener"], SECRETS, clock
@@ -140,14 +148,19 @@ async def lookups_over(
                     tasks=tasks,
                 ),
                 residents=Residents([links["lookups"]], tasks=tasks),
-                journal=Journal(
-                    [links["journal"]], peppers=SECRETS, clock=clock, tasks=tasks
-                ),
+                journal=journal,
                 subjects=SubjectKeys(SECRETS),
                 own_entries=OwnEntries(own, everything, Archive(None)),
                 sealed=SealedLog(everything),
                 attempts=Attempts(SECRETS),
                 claims=Claims(links["claims"], tasks=tasks),
+                harvesting=Harvesting(
+                    SubjectKeys(SECRETS),
+                    journal,
+                    links["harvesting"],
+                    canaries=frozenset((CANARY,)),
+                    most_claims=5,
+                ),
                 clock=clock,
             )
             try:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from gateway.audit.access import Access
 from gateway.audit.entry import Place, access_id
 from gateway.batching import Batch, Batches, Item
-from gateway.lookup import Call
+from gateway.calls import Call
 from gateway.postgres import Connection
 from gateway.problems import AuditUnavailable, Problem, RegistryUnavailable
 from gateway.vocabulary import Operation, Outcome, Reason

@@ -8,8 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.audit.entry import place_of
+from gateway.calls import Call, Question
 from gateway.clock import SECOND, from_datetime
-from gateway.lookup import Call, Lookups, Question
+from gateway.lookup import Lookups
 from gateway.postgres import Connection
 from gateway.problems import (
     AddressNotAllowed,

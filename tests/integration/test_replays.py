@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.audit.entry import Place, access_id
-from gateway.lookup import Call, Lookups, Question
+from gateway.calls import Call, Question
+from gateway.lookup import Lookups
 from gateway.postgres import Connection
 from gateway.problems import (
     AgreementInactive,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.calls import Question
 from gateway.edge import questions, rendering, strict
-from gateway.lookup import Question
 from gateway.problems import Fault, InvalidRequest
 from gateway.registry.resident import is_nik
 from gateway.vocabulary import RESIDENT_FIELDS

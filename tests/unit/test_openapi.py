@@ -23,6 +23,7 @@ from gateway.audit.inspection import MOST_A_PAGE
 from gateway.audit.sealed import MOST_COSIGNED, MOST_LEAVES, Receipt
 from gateway.audit.summary import By
 from gateway.audit.tree import Head
+from gateway.calls import Question
 from gateway.edge import (
     auditing,
     exports,
@@ -35,7 +36,6 @@ from gateway.edge import (
 )
 from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
-from gateway.lookup import Question
 from gateway.problems import Fault
 from gateway.quota.overview import Order
 from gateway.settings import ServeSettings

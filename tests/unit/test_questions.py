@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.calls import Question
 from gateway.edge import questions
-from gateway.lookup import Question
 
 NIK = "3171014501909001"  # a serial that nobody has
 VERIFY = {"nik": NIK, "purpose": "kyc", "claims": {"name": "SITI", "sex": "P"}}

@@ -37,6 +37,11 @@ SENT: list[tuple[Problem, int, str]] = [
     (problems.KeyReused(), 422, "/problems/idempotency-conflict"),
     (problems.KeyInProgress(7), 409, "/problems/idempotency-conflict"),
     (problems.QuotaExceeded(("day",), 9), 429, IANA + "quota-exceeded"),
+    (
+        problems.AbnormalUsage("NIKs seem to be guessed"),
+        429,
+        IANA + "abnormal-usage-detected",
+    ),
     (problems.ReducedCapacity(), 503, IANA + "temporary-reduced-capacity"),
     (
         problems.AuditUnavailable(fate_unknown=True),
