@@ -7,13 +7,13 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from gateway.audit.inspection import Mark
+from gateway.calls import Call, Question
 from gateway.clock import to_text
 from gateway.console.auditing import draw_entry
 from gateway.console.visit import Visit, shown
 from gateway.console.within import Answer, as_signed_in, read
 from gateway.edge import auditing, lookups, operations, rendering
 from gateway.edge.caller import HttpRequest, begin, header_values, respond
-from gateway.lookup import Call, Question
 from gateway.partners.directory import Key
 from gateway.problems import Fault, InvalidRequest
 from gateway.quota.overview import Order
