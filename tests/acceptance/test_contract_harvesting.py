@@ -74,7 +74,8 @@ async def test_who_walks_niks_is_stopped_until_a_person_lets_go(
     caller = service.newcomer()
     *answered, refused = await scan(workers, caller)
     assert {answer.status for answer in answered} == {404}
-    assert len(answered) < LADDERS[Rule.MISSES_ALIKE][Step.STOP]
+    # What became of an ask, another worker hears with the next one.
+    assert len(answered) < LADDERS[Rule.MISSES_ALIKE][Step.STOP] + len(workers)
     assert (refused.status, refused.json["type"]) == (429, ABNORMAL)
     assert {"ratelimit", "ratelimit-policy", "access-id"} <= set(refused.headers)
     assert "retry-after" not in refused.headers
