@@ -58,6 +58,7 @@ app.add_typer(quota_commands.app, name="quota")
 app.command()(here_commands.demo)
 app.command()(here_commands.bench)
 app.command()(doctor_command.doctor)
+app.command()(here_commands.chaos)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`gateway demo` and `gateway bench`: everything on this machine, from wheels."""
+"""`gateway demo`, `bench` and `chaos`: everything on this machine, from wheels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -44,3 +44,18 @@ def bench(
 
     with told():
         run(Size(seconds, rounds, residents, institutions), as_json, against)
+
+
+def chaos(
+    *,
+    minutes: Annotated[float, typer.Option(min=0.1)] = 2,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Without it: a new one, printed.")
+    ] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="A file.")] = None,
+) -> None:
+    """Break everything at random under load; tell whether the log and the limits held."""
+    from gateway.embedded.chaos import run  # noqa: PLC0415 - as above
+
+    with told():
+        run(minutes, seed, as_json)

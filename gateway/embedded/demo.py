@@ -13,10 +13,7 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +25,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from gateway.clock import from_datetime
 from gateway.embedded import samples
+from gateway.embedded.gateways import GatewayProcess
 from gateway.embedded.postgres import PostgresServer
-from gateway.embedded.processes import LAUNCHER, ServerError
+from gateway.embedded.processes import ServerError
 from gateway.embedded.provisioning import Provisioned
 from gateway.embedded.valkey import ValkeyServer
 from gateway.registry import synthetic
@@ -38,8 +36,6 @@ from gateway.settings import NumberedKeys
 DATABASE: Final = "gateway"
 ORIGIN: Final = "resident-data-gateway.example/demo"
 SEED: Final = 17_08_1945
-READY_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 15.0
 console = Console(highlight=False)
 
 
@@ -50,7 +46,7 @@ class Standing:
     data: Path
     port: int
     credentials: Mapping[str, Any]
-    gateway: "subprocess.Popen[bytes]"
+    gateway: GatewayProcess
     postgres: PostgresServer
     valkey: ValkeyServer
 
@@ -92,10 +88,9 @@ def standing(
         console.print("starting PostgreSQL and Valkey ...")
         postgres.start()
         valkey.start()
-        environment = _environment(data, postgres, valkey, port, workers)
-        credentials = asyncio.run(_fill(data, postgres, residents, port))
-        with _gateway(data, environment) as gateway:
-            _wait_until_ready(gateway, port, data)
+        settings = environment(data, postgres, valkey, port, workers)
+        credentials = asyncio.run(fill(data, postgres, residents, port))
+        with _gateway(data, settings) as gateway:
             yield Standing(data, port, credentials, gateway, postgres, valkey)
     except KeyboardInterrupt:
         console.print("\nstopping ...")
@@ -131,13 +126,14 @@ def _secret(folder: Path, name: str) -> str:
     return str(path)
 
 
-def _environment(
+def environment(
     data: Path,
     postgres: PostgresServer,
     valkey: ValkeyServer,
     port: int,
     workers: int | None,
 ) -> dict[str, str]:
+    """All of the environment of a gateway over these servers, made secrets included."""
     provisioned = Provisioned(postgres, data / "roles.json")
     settings = {
         "GATEWAY_POSTGRES_DSN": provisioned.dsn("hot", DATABASE),
@@ -159,9 +155,10 @@ def _environment(
     return {**os.environ, **settings}
 
 
-async def _fill(
+async def fill(
     data: Path, postgres: PostgresServer, residents: int, port: int
 ) -> dict[str, Any]:
+    """Makes database, residents, sample institutions; what credentials.json holds."""
     provisioned = Provisioned(postgres, data / "roles.json")
     await provisioned.create(DATABASE)
     owner_dsn = provisioned.dsn("owner", DATABASE)
@@ -212,48 +209,15 @@ def _progress(total: int) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _gateway(
-    data: Path, environment: Mapping[str, str]
-) -> Iterator["subprocess.Popen[bytes]"]:
-    launch = [
-        *(sys.executable, "-I", "-S", str(LAUNCHER)),
-        *(str(os.geteuid()), str(os.getegid()), "plain"),
-        *(str(int(signal.SIGTERM)), str(os.getpid())),
-    ]
-    with (data / "gateway.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            [*launch, sys.executable, "-m", "gateway", "serve"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # Its own session: the terminal's Ctrl-C is ours to pass on, in order.
-            start_new_session=True,
-        )
+def _gateway(data: Path, settings: Mapping[str, str]) -> Iterator[GatewayProcess]:
+    process = GatewayProcess(settings, data / "gateway.log")
     try:
+        process.wait_until_ready()
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait_until_ready(
-    gateway: "subprocess.Popen[bytes]", port: int, data: Path
-) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if gateway.poll() is not None:
-            break
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            url = f"http://127.0.0.1:{port}/health/ready"
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        time.sleep(0.1)
-    raise ServerError(f"The gateway did not start; see {data / 'gateway.log'}.")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # What did not end by itself was killed.
+            process.stop()
 
 
 GREETING: Final = """
@@ -308,11 +272,11 @@ def _quoted(body: Mapping[str, object]) -> str:
 
 
 def _stay(
-    gateway: "subprocess.Popen[bytes]", postgres: PostgresServer, valkey: ValkeyServer
+    gateway: GatewayProcess, postgres: PostgresServer, valkey: ValkeyServer
 ) -> None:
     """Until Ctrl-C. A server that ends is told of, not restarted behind one's back."""
     told: set[str] = set()
-    while gateway.poll() is None:
+    while gateway.running:
         for name, server in (("PostgreSQL", postgres), ("Valkey", valkey)):
             if server.running:
                 told.discard(name)

@@ -1,11 +1,8 @@
-"""`gateway serve` as a process of its own, seen from outside."""
+"""`gateway serve` as a process of its own, and connections to each of its workers."""
 
 import asyncio
 import os
 import secrets
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,75 +11,22 @@ from typing import Final
 
 import psutil
 
-from gateway.embedded.processes import LAUNCHER
+from gateway.embedded.gateways import GatewayProcess
 from gateway.embedded.supervision import PORTS, is_free
 from tests.acceptance.wire import Connection
 
 READY_SECONDS: Final = 30.0
-STOP_SECONDS: Final = 15.0
 # Connections opened at once in search of one that a given worker has accepted.
 HANDFUL: Final = 16
 
 
-class Gateway:
-    """One running `gateway serve`; `log_file` holds all it printed."""
+class Gateway(GatewayProcess):
+    """One running `gateway serve` on a free port; `log_file` holds all it printed."""
 
     def __init__(self, environment: Mapping[str, str], log_file: Path) -> None:
-        self.port = next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
-        self.log_file = log_file
-        settings = {**environment, "GATEWAY_PORT": str(self.port)}
-        # Ends with this process, however that ends.
-        launch = [
-            *(sys.executable, "-I", "-S", str(LAUNCHER)),
-            *(str(os.geteuid()), str(os.getegid()), "plain"),
-            *(str(int(signal.SIGTERM)), str(os.getpid())),
-        ]
-        with log_file.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [*launch, sys.executable, "-m", "gateway", "serve"],
-                env={"PATH": os.environ["PATH"], **settings},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def stop(self) -> None:
-        """Ends it, and whatever of it does not end by itself."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._kill_all()
-            raise
-        self._kill_all()
-
-    def _kill_all(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def workers(self) -> set[int]:
-        """The pids of its workers (not of Python's own helper beside them)."""
-        children = psutil.Process(self._process.pid).children()
-        found = set()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                if "spawn_main" in " ".join(child.cmdline()):
-                    found.add(child.pid)
-        return found
-
-    def sealer(self) -> int | None:
-        """The pid of its sealer, while there is one."""
-        for child in psutil.Process(self._process.pid).children():
-            with suppress(psutil.NoSuchProcess):
-                if child.cmdline()[-1:] == ["seal"]:
-                    return child.pid
-        return None
+        port = next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
+        path = {"PATH": os.environ["PATH"]}
+        super().__init__({**path, **environment, "GATEWAY_PORT": str(port)}, log_file)
 
     async def ready(self, workers: int) -> None:
         """Waits until that many workers answer that they are ready."""
@@ -98,7 +42,7 @@ class Gateway:
 
     def _check(self, deadline: float) -> None:
         said = self.log_file.read_text("utf-8")[-2000:]
-        assert self._process.poll() is None, f"the gateway ended: {said}"
+        assert self.running, f"the gateway ended: {said}"
         assert time.monotonic() < deadline, f"the gateway did not start: {said}"
 
     @asynccontextmanager

@@ -3,11 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
-import psutil
-
+from gateway.embedded.breaking import family, frozen, killed
 from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.valkey import ValkeyServer
 from tests.acceptance import questions
@@ -22,25 +21,9 @@ WAYS: Final[tuple[How, ...]] = ("stopped", "frozen")
 @asynccontextmanager
 async def away(server: PostgresServer | ValkeyServer, how: How) -> AsyncIterator[None]:
     """The server is gone at once, or there but answering nothing; then it is back."""
-    if how == "stopped":
-        await asyncio.to_thread(server.kill)
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(server.start)
-        return
-    assert server.pid is not None
-    # The parent first, so that it can start nothing new.
-    parent = psutil.Process(server.pid)
-    processes = [parent, *parent.children(recursive=True)]
-    for process in processes:
-        process.suspend()
-    try:
+    gone = killed(server) if how == "stopped" else frozen(family(server.pid))
+    async with gone:
         yield
-    finally:
-        for process in reversed(processes):
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
 
 
 async def answer_when(

@@ -28,12 +28,14 @@ from redis.retry import Retry
 from rich.console import Console
 
 from gateway.audit.charges import Charges
+from gateway.embedded.judging import keeps_to_rate
+from gateway.embedded.passage import Passage
 from gateway.embedded.supervision import HOST
 from gateway.embedded.valkey import ValkeyServer
 from gateway.postgres import pool
-from gateway.quota.limit import interval
 from gateway.quota.reconciliation import reconcile
 from gateway.redis import open_server
+from gateway.vocabulary import Limits
 from tests.acceptance.callers import Caller
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service, running
@@ -56,45 +58,6 @@ def terms_for(calls: int) -> list[dict[str, int]]:
     """Half of its share of the calls uses up the day of some."""
     day = {**FREE, "day": calls // 60}
     return [FREE] * 20 + [day] * 5 + [RATE] * 5
-
-
-class Switch:
-    """A way to the counters that can lead to another server from one moment to the next."""
-
-    def __init__(self, port: int) -> None:
-        self.to = port
-        self.port = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def open(self) -> None:
-        server = await asyncio.start_server(self._join, HOST, 0)
-        self.port = server.sockets[0].getsockname()[1]
-
-    async def _join(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        try:
-            up, down = await asyncio.open_connection(HOST, self.to)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, down}
-        await asyncio.gather(self._pump(reader, down), self._pump(up, writer))
-        self._writers -= {writer, down}
-
-    @staticmethod
-    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-        except OSError:
-            pass
-        writer.transport.abort()
-
-    def lead(self, port: int) -> None:
-        self.to = port
-        for writer in self._writers:
-            writer.transport.abort()
 
 
 class Pair:
@@ -203,7 +166,7 @@ async def keep_asking(
 
 
 class Campaign:
-    def __init__(self, service: Service, pair: Pair, switch: Switch) -> None:
+    def __init__(self, service: Service, pair: Pair, switch: Passage) -> None:
         self.service = service
         self.pair = pair
         self.switch = switch
@@ -292,7 +255,8 @@ class Campaign:
                 )
             if term["day"] < FREE["day"] and len(at) != term["day"]:
                 faults.append(f"institution {institution}: {len(at)} of a day's quota")
-            faults += _beyond_its_rate(institution, at, term)
+            if not keeps_to_rate(at, Limits(**term)):
+                faults.append(f"institution {institution} was admitted beyond its rate")
         if self.ledger.lost:
             faults.append(f"{self.ledger.lost} connections were lost")
         return faults + await self._counters()
@@ -325,35 +289,22 @@ class Campaign:
         return faults
 
 
-def _beyond_its_rate(
-    institution: int, instants: list[int], term: dict[str, int]
-) -> list[str]:
-    """The virtual scheduling of ITU-T I.371 over what was charged."""
-    step, tat = interval(term["rate"]), 0
-    for at in instants:
-        tat = max(tat, at) + step
-        if tat - at > term["burst"] * step:
-            return [f"institution {institution} was admitted beyond its rate"]
-    return []
-
-
 async def campaign(
     folder: Path, *, calls: int, each: int, seed: int
 ) -> tuple[Ledger, list[str]]:
     pair = Pair(folder / "pair")
     (folder / "pair").mkdir()
     with pair.running():
-        switch = Switch(pair.counting.port)
-        await switch.open()
-        url = f"redis://:{pair.password}@{HOST}:{switch.port}/0"
-        async with running(
-            folder / "service", residents=1000, newcomers=1, redis_url=url
-        ) as service:
-            one = Campaign(service, pair, switch)
-            callers = await one.run(calls, each, seed)
-            # What the last fault left is over, and every entry committed.
-            await asyncio.sleep(3)
-            return one.ledger, await one.judge(callers, calls)
+        async with Passage(pair.counting.port).open() as switch:
+            url = f"redis://:{pair.password}@{HOST}:{switch.port}/0"
+            async with running(
+                folder / "service", residents=1000, newcomers=1, redis_url=url
+            ) as service:
+                one = Campaign(service, pair, switch)
+                callers = await one.run(calls, each, seed)
+                # What the last fault left is over, and every entry committed.
+                await asyncio.sleep(3)
+                return one.ledger, await one.judge(callers, calls)
 
 
 def main() -> None:

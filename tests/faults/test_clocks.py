@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from gateway.clock import JAKARTA_OFFSET, to_datetime
+from gateway.embedded.clocks import under
 from gateway.quota.limit import Decision
 from gateway.quota.limiter import Limiter
 from gateway.redis import open_server
@@ -21,7 +22,7 @@ from tests.acceptance.questions import nik_of
 from tests.acceptance.service import Service
 from tests.acceptance.wire import Connection
 from tests.conftest import Database
-from tests.faults.clocks import NEEDS_LIBRARY, ValkeyAt, under
+from tests.faults.clocks import NEEDS_LIBRARY, ValkeyAt
 from tests.integration.limiting import limiter_of
 
 pytestmark = [pytest.mark.slow, NEEDS_LIBRARY]
