@@ -84,6 +84,7 @@ class Worker:
         self.archive = Archive(settings.archive_dir)
         self.canaries = read_canaries(settings.canaries_file)
         self.claims_a_day = settings.claims_a_day
+        self.log_disk = settings.log_disk
         self.clock = ServerClock()
         self._hot = str(settings.postgres_dsn)
         self._registry = str(settings.registry_dsn)
@@ -213,6 +214,7 @@ def _services(worker: Worker, held: Lookups, tasks: asyncio.TaskGroup) -> Servic
             registry=worker.registry("health"),
             redis=held.limiter.probe,
             journal=held.journal,
+            disk=worker.log_disk,
         ),
         keeper=worker.keeper(tasks),
     )

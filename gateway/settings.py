@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
+    DirectoryPath,
     Field,
     PostgresDsn,
     RedisDsn,
@@ -89,6 +90,8 @@ class ServeSettings(GatewaySettings):
     # NIKs that nobody has and nobody lawfully asks about.
     canaries_file: Path | None = None
     claims_a_day: int = Field(default=5, ge=1, le=100)
+    # On the file system of PostgreSQL's data, where it is on this host.
+    log_disk: DirectoryPath | None = None
     host: IPv4Address = IPv4Address("127.0.0.1")
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int | None = Field(default=None, ge=1, le=256)

@@ -103,6 +103,13 @@ SEALING_LAG = Gauge(
     "How long the oldest entry has waited for its leaf number.",
     multiprocess_mode="livemax",
 )
+LOG_DISK_FREE = Gauge(
+    "gateway_log_disk_free_ratio",
+    "The free share of the disk of the log, where GATEWAY_LOG_DISK names it.",
+    # By a label, since one without is 0 where nobody has looked.
+    ["disk"],
+    multiprocess_mode="livemin",
+)
 DEFAULT_ROWS = Gauge(
     "gateway_default_partition_rows",
     "Rows of the log that no partition took; above ten thousand they are not counted.",

@@ -66,6 +66,7 @@ class Journal:
         self._floods = Floods()
         self._down = False
         self._sealing_lag = 0.0
+        self._has_room = True
         self._worker: int | None = None
         self._counter = 0
         self._gatherer = Gatherer[Entry, str](
@@ -137,16 +138,21 @@ class Journal:
 
         Raises:
             AuditUnavailable: the last flush failed, and nothing has said since that
-                the log can be written again; sealing is over 4 h behind; or no server
-                has told the time yet.
+                the log can be written again; its disk is all but full; sealing is over
+                4 h behind; or no server has told the time yet.
         """
         behind = self._sealing_lag > MOST_SEALING_LAG
-        if self._down or behind or not self._clock.known:
+        shut = self._down or behind or not self._has_room
+        if shut or not self._clock.known:
             raise AuditUnavailable(fate_unknown=False)
 
     def found_sealing_lag(self, seconds: float) -> None:
         """Somebody saw how long the oldest entry has waited for its leaf number."""
         self._sealing_lag = seconds
+
+    def found_room(self, *, enough: bool) -> None:
+        """Somebody saw whether the disk of the log has room for more."""
+        self._has_room = enough
 
     def found_writable(self) -> None:
         """Somebody saw PostgreSQL take writes: calls may try again."""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -12,6 +13,7 @@ from prometheus_client.openmetrics import exposition
 from gateway import telemetry
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.journal import Journal
+from gateway.audit.room import Room, judge, share_free
 from gateway.clock import from_datetime
 from gateway.edge.clocks import Clocks, now_here
 from gateway.postgres import Link
@@ -25,12 +27,14 @@ STALE_SECONDS: Final = 1.5
 DEADLINE: Final = 0.8
 # Sealing may lag, never silently.
 ALERT_LAG: Final = 60.0
+ROOM_WORDS: Final = {Room.LITTLE: ["disk-filling"], Room.NONE: ["disk-full"]}
 
 
 class Health:
     """Probes what a worker depends on, about twice a second, off the calls' path.
 
-    Ready needs PostgreSQL (writable) and the registry; without Redis it is degraded.
+    Ready needs PostgreSQL (writable, with room on its disk, where `disk` names a folder
+    there) and the registry; without Redis it is degraded.
     """
 
     def __init__(
@@ -40,7 +44,10 @@ class Health:
         registry: Link,
         redis: Callable[[], Awaitable[int]],
         journal: Journal,
+        disk: Path | None = None,
     ) -> None:
+        self._disk = disk
+        self._room = Room.ENOUGH
         self._clocks = Clocks()
         self._journal = journal
         self._log = log
@@ -48,7 +55,8 @@ class Health:
         self._redis = redis
         self._sealing_lag = 0.0
         self._default_rows = 0
-        self._well_at = dict.fromkeys(("postgres", "registry", "redis"), -STALE_SECONDS)
+        probed = ["postgres", "registry", "redis", *(["disk"] if disk else [])]
+        self._well_at = dict.fromkeys(probed, -STALE_SECONDS)
 
     def degraded(self) -> list[str]:
         """What has not answered well lately, or lags, by name."""
@@ -56,11 +64,11 @@ class Health:
         stale = [name for name, at in self._well_at.items() if now - at > STALE_SECONDS]
         lagging = ["sealing"] if self._sealing_lag > ALERT_LAG else []
         misplaced = ["default-partition"] if self._default_rows else []
-        return [*stale, *lagging, *misplaced]
+        return [*stale, *lagging, *misplaced, *ROOM_WORDS.get(self._room, [])]
 
     @staticmethod
     def ready(degraded: list[str]) -> bool:
-        return not {"postgres", "registry"}.intersection(degraded)
+        return not {"postgres", "registry", "disk-full"}.intersection(degraded)
 
     async def watch(self) -> None:
         """For ever: probes side by side, so that one that hangs hides no other."""
@@ -68,6 +76,8 @@ class Health:
             probes.create_task(self._keep("postgres", self._ask_postgres))
             probes.create_task(self._keep("registry", self._ask_registry))
             probes.create_task(self._keep("redis", self._ask_redis))
+            if self._disk is not None:
+                probes.create_task(self._keep("disk", self._look_at_disk))
 
     async def _keep(self, name: str, ask: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -103,6 +113,18 @@ class Health:
             log.error("default_partition_has_rows", rows=rows)
         self._default_rows = rows
         telemetry.DEFAULT_ROWS.set(rows)
+
+    async def _look_at_disk(self) -> None:
+        if self._disk is None:
+            return
+        free = await asyncio.to_thread(share_free, self._disk)
+        telemetry.LOG_DISK_FREE.labels("log").set(free)
+        found = judge(free)
+        if found != self._room:
+            tell = log.info if found is Room.ENOUGH else log.error
+            tell("log_disk", room=found.value, free=round(free, 3))
+        self._room = found
+        self._journal.found_room(enough=found is not Room.NONE)
 
     async def _ask_redis(self) -> None:
         asked_at = now_here()

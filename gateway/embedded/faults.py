@@ -3,9 +3,10 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
@@ -26,7 +27,8 @@ COMMIT_SECONDS: Final = 1.5
 # Those of its processes that work for the gateway.
 SESSIONS: Final = "postgres: gateway_"
 JOURNAL: Final = b"gateway-journal"
-PIECE_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 16 << 20
+NEARLY_FULL: Final = 0.04
 
 Act = Callable[[Stage, Random], Awaitable[None]]
 
@@ -183,25 +185,42 @@ async def cut_after_commit(stage: Stage, _: Random) -> None:
     await _cut_commit(stage, "answer")
 
 
-@asynccontextmanager
-async def filled(stage: Stage) -> AsyncIterator[None]:
-    """PostgreSQL's disk has no byte left; at the end it has again."""
-    if stage.disk is None:
-        raise ServerError("PostgreSQL has no disk of its own.")
-    filler = stage.disk / "filler"
+@contextmanager
+def filled(disk: Path, *, free: float) -> Iterator[None]:
+    """Only this share of the disk is left free, until the end."""
+    filler = disk / "filler"
     try:
         with filler.open("wb") as file:
-            while (free := os.statvfs(stage.disk)).f_bavail:
-                piece = min(PIECE_BYTES, free.f_bavail * free.f_bsize)
-                os.posix_fallocate(file.fileno(), file.tell(), piece)
-                file.seek(piece, os.SEEK_CUR)
+            # Others write as well: what is free is looked at again for each piece.
+            while (left := _too_much(disk, free)) > 0:
+                size = file.seek(0, os.SEEK_END)
+                os.posix_fallocate(file.fileno(), size, min(left, PIECE_BYTES))
         yield
     finally:
         filler.unlink()
 
 
+def _too_much(disk: Path, free: float) -> int:
+    """Bytes that are free beyond that share."""
+    stat = os.statvfs(disk)
+    return (stat.f_bavail - int(stat.f_blocks * free)) * stat.f_bsize
+
+
+def _disk(stage: Stage) -> Path:
+    if stage.disk is None:
+        raise ServerError("PostgreSQL has no disk of its own.")
+    return stage.disk
+
+
+async def nearly_fill_disk(stage: Stage, chance: Random) -> None:
+    """So that the gateway takes nothing more, and PostgreSQL can live."""
+    with filled(_disk(stage), free=NEARLY_FULL):
+        await asyncio.sleep(chance.uniform(*FULL_SECONDS))
+
+
 async def fill_disk(stage: Stage, chance: Random) -> None:
-    async with filled(stage):
+    """At once, so that nobody can see it coming."""
+    with filled(_disk(stage), free=0):
         await asyncio.sleep(chance.uniform(*FULL_SECONDS))
     if not stage.postgres.running:
         # It could not even recover: as the machine's init would, once there is room.
@@ -236,6 +255,7 @@ FAULTS: Final = (
     Fault("connections to Valkey black-holed", hold_counters),
     Fault("COMMIT cut off before it is sent", cut_before_commit),
     Fault("COMMIT cut off before it is answered", cut_after_commit),
-    Fault("PostgreSQL's disk full", fill_disk, "disk"),
+    Fault("PostgreSQL's disk nearly full", nearly_fill_disk, "disk"),
+    Fault("PostgreSQL's disk full at once", fill_disk, "disk"),
     Fault("a worker's clock an hour off", misset_clock, "clock"),
 )

@@ -125,7 +125,7 @@ async def set_up(
         counters_way = await held.enter_async_context(Passage(valkey.port).open())
         environment = _through(
             own, {postgres.port: log_way.port, valkey.port: counters_way.port}
-        )
+        ) | ({} if disk is None else {"GATEWAY_LOG_DISK": str(disk)})
         gateway = GatewayProcess(environment, folder / "gateway.log")
         own_chance = Random(chance.random())  # noqa: S311 - calls, no secret
         asking = Asking([port], partners, _niks(), own_chance)

@@ -121,10 +121,10 @@ class Service:
 
 @asynccontextmanager
 async def _servers(
-    folder: Path,
+    folder: Path, log_disk: Path | None
 ) -> AsyncIterator[tuple[PostgresServer, PostgresServer, ValkeyServer]]:
     """The log's server, the registry's and Valkey, running."""
-    log = PostgresServer(folder / "log")
+    log = PostgresServer((log_disk or folder) / "log")
     registry = PostgresServer(folder / "registry")
     valkey = ValkeyServer(folder / "valkey")
     try:
@@ -143,17 +143,22 @@ async def running(
     residents: int = RESIDENTS,
     newcomers: int = NEWCOMERS,
     redis_url: str | None = None,
+    log_disk: Path | None = None,
 ) -> AsyncIterator[Service]:
     """Starts it all in an empty folder; leaves no process behind.
 
-    Limits are counted by the servers of `redis_url`; without one by `valkey`.
+    Limits are counted by the servers of `redis_url`; without one by `valkey`. The log's
+    server keeps its data on `log_disk`, which the gateway then watches; without one in
+    `folder` as well.
     """
-    async with _servers(folder) as (log, registry, valkey):
+    async with _servers(folder, log_disk) as (log, registry, valkey):
         provisioned = Provisioned(log, folder / "log-roles.json")
         await provisioned.create(LOG)
         registry_dsn = await _fill_registry(folder, registry, residents)
         counting = redis_url or valkey.url
         environment = _environment(folder, provisioned, registry_dsn, counting)
+        if log_disk is not None:
+            environment["GATEWAY_LOG_DISK"] = str(log_disk)
         peppers, subjects = read_secrets(environment)
         admin_dsn = provisioned.dsn("admin", LOG)
         credentials, made = await _fill_partners(admin_dsn, peppers, newcomers)
