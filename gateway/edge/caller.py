@@ -272,8 +272,8 @@ def _count(
 ) -> None:
     ended = outcome.word if outcome else "none"
     told = reason.word if reason else ""
-    telemetry.CALLS.labels(access.operation.word, ended, told).inc()
-    telemetry.CALL_SECONDS.labels(access.operation.word).observe(seconds)
+    telemetry.calls_of(access.operation.word, ended, told).inc()
+    telemetry.seconds_of(access.operation.word).observe(seconds)
     log.info(
         "call",
         operation=access.operation.word,
