@@ -32,7 +32,7 @@ from tests.acceptance.wire import HERE, Answer, Connection
 SEED: Final = 17_08_1945
 RESIDENTS: Final = 5_000
 WORKERS: Final = 2
-NEWCOMERS: Final = 150
+NEWCOMERS: Final = 200
 LOG, REGISTRY = "gateway", "registry"
 # What the contract gives a change to reach every worker.
 KNOWN_EVERYWHERE: Final = 1.0
