@@ -73,9 +73,10 @@ def of_keys(records: Sequence[KeyRecord]) -> Listing:
     for record in records:
         cidrs = "\n".join(map(str, record.networks)) or "anywhere"
         row = (record.id, str(record.institution), _local(record.not_after))
-        lived = (_local(record.created_at), _local(record.revoked_at))
-        rows.append((*row, cidrs, *lived))
-    heading = ("id", "institution", "not after", "admitted from", "created", "revoked")
+        lived = (record.created_at, record.revoked_at, record.last_used_at)
+        rows.append((*row, cidrs, *map(_local, lived)))
+    terms = ("id", "institution", "not after", "admitted from")
+    heading = (*terms, "created", "revoked", "last used")
     return Listing(heading, rows, list(map(documents.of_key, records)))
 
 
@@ -83,9 +84,10 @@ def of_staff(records: Sequence[StaffRecord]) -> Listing:
     rows = []
     for record in records:
         who = (str(record.id), record.role, record.name, record.token)
-        times = (record.not_after, record.created_at, record.revoked_at)
-        rows.append((*who, *map(_local, times)))
-    heading = ("id", "role", "name", "token", "not after", "created", "revoked")
+        lived = (record.created_at, record.revoked_at, record.last_used_at)
+        rows.append((*who, *map(_local, (record.not_after, *lived))))
+    terms = ("id", "role", "name", "token", "not after")
+    heading = (*terms, "created", "revoked", "last used")
     return Listing(heading, rows, list(map(documents.of_staff, records)))
 
 

@@ -100,6 +100,9 @@ GRANT UPDATE (entries, charged) ON rollups TO gateway_sealer;
 GRANT SELECT ON rolled_up TO gateway_sealer, gateway_auditor;
 GRANT UPDATE (below) ON rolled_up TO gateway_sealer;
 GRANT SELECT ON rollups TO gateway_auditor;
+GRANT SELECT, INSERT ON key_uses TO gateway_sealer;
+GRANT UPDATE (last_used_at) ON key_uses TO gateway_sealer;
+GRANT SELECT ON key_uses TO gateway_admin;
 
 -- Where limits are counted, and the counters while that is here: a cache of the log.
 GRANT SELECT ON quota_epoch, quota_counters TO gateway_hot, gateway_auditor;

@@ -317,16 +317,28 @@ SELECT first_leaf, batch FROM seals WHERE first_leaf >= $1 ORDER BY first_leaf L
 
 -- name: roll_up
 -- Counts the batches in $1, all between $2 and $3 and their entries between $4 and $5,
--- into their hours and days. By entries_by_place. Units are charged as entry.py says.
-WITH hourly AS (
+-- into their hours and days, and notes when keys were used: not those that did not prove
+-- who they were (reason 1). By entries_by_place. Units are charged as entry.py says.
+WITH keyed AS (
     SELECT
         date_trunc('hour', e.at, 'UTC') AS since, nullif(e.institution, 0) AS institution,
-        nullif(e.purpose, 0) AS purpose, e.outcome::integer AS outcome,
+        nullif(e.purpose, 0) AS purpose, e.outcome::integer AS outcome, e.key,
         sum(CASE e.subject_key WHEN 0 THEN e.subject_tail ELSE 1 END) AS entries,
-        count(*) FILTER (WHERE e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = '') AS charged
+        count(*) FILTER (WHERE e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = '') AS charged,
+        max(e.at) FILTER (WHERE e.key <> 0 AND e.reason::integer <> 1) AS used_at
     FROM entries AS e
     JOIN unnest($1::bigint[]) AS sealed (batch) ON sealed.batch = e.batch
     WHERE e.batch BETWEEN $2 AND $3 AND e.at BETWEEN $4 AND $5
+    GROUP BY 1, 2, 3, 4, 5
+), used AS (
+    INSERT INTO key_uses AS u (key, last_used_at)
+    SELECT key, max(used_at) FROM keyed WHERE used_at IS NOT NULL GROUP BY key
+    -- Only once a minute, or each key would be written at every step.
+    ON CONFLICT (key) DO UPDATE SET last_used_at = excluded.last_used_at
+    WHERE excluded.last_used_at >= u.last_used_at + interval '1 minute'
+), hourly AS (
+    SELECT since, institution, purpose, outcome, sum(entries) AS entries, sum(charged) AS charged
+    FROM keyed
     GROUP BY 1, 2, 3, 4
 )
 INSERT INTO rollups AS r (hours, since, institution, purpose, outcome, entries, charged)

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-INSTANTS: Final = frozenset({"from", "to", "not_after", "created_at", "revoked_at"})
+INSTANTS: Final = frozenset(
+    {"from", "to", "not_after", "created_at", "revoked_at", "last_used_at"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,12 @@ from gateway.edge import administration, listings
 from gateway.edge.caller import MOST_BODY, HttpRequest
 from gateway.partners.agreement import applicable
 from gateway.partners.keeping import MOST_LIVE_KEYS
+from gateway.partners.terms import HIGHEST_ID
 from gateway.vocabulary import Actor
 
 A_PAGE: Final = "50"
 MOST: Final = "1000"
+LONGEST_NUMBER: Final = len(str(HIGHEST_ID))
 
 
 @get("/console/admin", include_in_schema=False)
@@ -31,7 +33,8 @@ async def institutions(request: HttpRequest) -> Response[Any]:
     async def work(visit: Visit) -> Response[Any]:
         asked = visit.query
         name = asked.get("name", "")
-        if name.isascii() and name.isdigit():
+        # No longer than a number of one is: a NIK must not get into an address.
+        if name.isascii() and name.isdigit() and len(name) <= LONGEST_NUMBER:
             return go_to(name.lstrip("0") or "0")
         question = {one: asked[one] for one in ("name", "cursor") if one in asked}
         answer = await visit.ask(

@@ -41,6 +41,7 @@ def of_key(record: KeyRecord) -> Document:
         "cidrs": list(map(str, record.networks)),
         "created_at": to_text(record.created_at),
         "revoked_at": _instant(record.revoked_at),
+        "last_used_at": _instant(record.last_used_at),
     }
 
 
@@ -53,6 +54,7 @@ def of_staff(record: StaffRecord) -> Document:
         "not_after": _instant(record.not_after),
         "created_at": to_text(record.created_at),
         "revoked_at": _instant(record.revoked_at),
+        "last_used_at": _instant(record.last_used_at),
     }
 
 

@@ -51,7 +51,8 @@ class InstitutionRecord:
 class KeyRecord:
     """An institution's key, or a token: then it has no institution.
 
-    Empty `networks` admit it from anywhere.
+    Empty `networks` admit it from anywhere. `last_used_at` is to the minute, and some
+    seconds late; None where no use is known.
     """
 
     id: str
@@ -61,6 +62,7 @@ class KeyRecord:
     networks: tuple[Network, ...]
     created_at: int
     revoked_at: int | None
+    last_used_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class StaffRecord:
     not_after: int | None
     created_at: int
     revoked_at: int | None
+    last_used_at: int | None
 
 
 async def list_institutions(
@@ -123,6 +126,7 @@ async def list_keys(
             networks=tuple(row["cidrs"] or ()),
             created_at=from_datetime(row["created_at"]),
             revoked_at=read_instant(row["revoked_at"]),
+            last_used_at=read_instant(row["last_used_at"]),
         )
         for row in _found(rows, only)
     ]
@@ -143,6 +147,7 @@ async def list_staff(
             not_after=read_instant(row["not_after"]),
             created_at=from_datetime(row["created_at"]),
             revoked_at=read_instant(row["revoked_at"]),
+            last_used_at=read_instant(row["last_used_at"]),
         )
         for row in _found(rows, only)
     ]

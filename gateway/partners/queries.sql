@@ -75,8 +75,9 @@ WHERE keys.version > $1;
 -- name: institution_keys
 -- Which keys have institutions (one key or token, $1, if given), the first $3 above number $2 (of
 -- one institution, $4, if given)? Never a digest. The primary key, or keys_id_key.
-SELECT id, number, institution, not_after, cidrs, created_at, revoked_at
+SELECT id, number, institution, not_after, cidrs, created_at, revoked_at, last_used_at
 FROM keys
+LEFT JOIN key_uses ON key_uses.key = keys.number
 WHERE (institution = coalesce($4, institution) OR id = $1) AND id = coalesce($1, id) AND number > $2
 ORDER BY number
 LIMIT $3;
@@ -85,9 +86,11 @@ LIMIT $3;
 -- Who is staff (one of them, $1, if given), under which token, the first $3 above id $2? Never a
 -- digest. The primary key.
 SELECT
-    staff.id, role, name, keys.id AS token, number, not_after, staff.created_at, revoked_at
+    staff.id, role, name, keys.id AS token, number, not_after, staff.created_at, revoked_at,
+    last_used_at
 FROM staff
 INNER JOIN keys ON keys.staff = staff.id
+LEFT JOIN key_uses ON key_uses.key = keys.number
 WHERE staff.id = coalesce($1, staff.id) AND staff.id > $2
 ORDER BY staff.id
 LIMIT $3;

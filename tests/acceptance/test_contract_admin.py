@@ -73,6 +73,7 @@ async def test_a_key_and_a_token_are_shown_once_and_got_without_their_secret(
         "not_after": "2100-01-01T00:00:00.000000Z",
         "cidrs": ["127.0.0.0/8"],
         "revoked_at": None,
+        "last_used_at": None,
     }
     member = await admin.made("staff", role="auditor", name="Wayan")
     assert list(member) == ["id", "token"]
@@ -87,6 +88,7 @@ async def test_a_key_and_a_token_are_shown_once_and_got_without_their_secret(
         "token_id": member["token"][9:17],
         "not_after": None,
         "revoked_at": None,
+        "last_used_at": None,
     }
 
 

@@ -274,6 +274,9 @@ async def test_two_who_roll_up_at_once_count_nothing_twice(
         "INSERT INTO rollups VALUES (now(), 1, 1, 1, 1, 1, 1)",
         "DELETE FROM rollups",
         "UPDATE rolled_up SET below = 0",
+        "UPDATE key_uses SET last_used_at = now()",
+        "INSERT INTO key_uses VALUES (1, now())",
+        "DELETE FROM key_uses",
     ],
 )
 async def test_only_the_sealer_rolls_up(
