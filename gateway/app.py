@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException
 from redis.exceptions import RedisError
 
 from gateway import telemetry
+from gateway.audit.approvals import Approvals
 from gateway.audit.archived import Archive
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.charges import Charges
@@ -73,6 +74,7 @@ class Worker:
     """What one worker holds open."""
 
     def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
         self.peppers = _keys(settings.pepper_file, "GATEWAY_PEPPER_FILE")
         self.subjects = SubjectKeys(
             _keys(settings.subject_keys_file, "GATEWAY_SUBJECT_KEYS_FILE")
@@ -83,8 +85,6 @@ class Worker:
         )
         self.archive = Archive(settings.archive_dir)
         self.canaries = read_canaries(settings.canaries_file)
-        self.claims_a_day = settings.claims_a_day
-        self.log_disk = settings.log_disk
         self.clock = ServerClock()
         self._hot = str(settings.postgres_dsn)
         self._registry = str(settings.registry_dsn)
@@ -187,7 +187,7 @@ def _harvesting(worker: Worker, journal: Journal) -> Harvesting:
         journal,
         worker.hot("harvesting", connect_seconds=CONNECT_SECONDS),
         canaries=worker.canaries,
-        most_claims=worker.claims_a_day,
+        most_claims=worker.settings.claims_a_day,
     )
 
 
@@ -207,6 +207,9 @@ def _services(worker: Worker, held: Lookups, tasks: asyncio.TaskGroup) -> Servic
         conditions=Conditions(worker.auditor, worker.clock),
         overview=Overview(held.limiter, worker.clock),
         rehearsals=Rehearsals(worker.auditor),
+        approvals=Approvals(worker.console)
+        if worker.settings.audit_four_eyes
+        else None,
         note_keys=worker.note_keys,
         clock=worker.clock,
         health=Health(
@@ -214,7 +217,7 @@ def _services(worker: Worker, held: Lookups, tasks: asyncio.TaskGroup) -> Servic
             registry=worker.registry("health"),
             redis=held.limiter.probe,
             journal=held.journal,
-            disk=worker.log_disk,
+            disk=worker.settings.log_disk,
         ),
         keeper=worker.keeper(tasks),
     )

@@ -66,6 +66,10 @@ class Forbidden(Refusal):
     reason = Reason.FORBIDDEN
 
 
+class NotApproved(Forbidden):
+    """What a second auditor has to approve first; it waits for one now."""
+
+
 class AddressNotAllowed(Refusal):
     """The key's allow list does not hold the caller's address."""
 

@@ -90,6 +90,8 @@ class ServeSettings(GatewaySettings):
     # NIKs that nobody has and nobody lawfully asks about.
     canaries_file: Path | None = None
     claims_a_day: int = Field(default=5, ge=1, le=100)
+    # A search for a person needs a second auditor.
+    audit_four_eyes: bool = False
     # On the file system of PostgreSQL's data, where it is on this host.
     log_disk: DirectoryPath | None = None
     host: IPv4Address = IPv4Address("127.0.0.1")

@@ -118,6 +118,8 @@ class Operation(Word):
     AUDIT_EXPIRE = 27, "audit.expire"
     AUDIT_HOLD = 28, "audit.hold"
     AUDIT_RELEASE = 29, "audit.release"
+    AUDIT_APPROVALS = 30, "audit.approvals"
+    AUDIT_APPROVE = 31, "audit.approve"
     INSTITUTION_CREATE = 40, "institution.create"
     AGREEMENT_CREATE = 41, "agreement.create"
     AGREEMENT_CHANGE = 42, "agreement.change"

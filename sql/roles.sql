@@ -119,3 +119,7 @@ GRANT SELECT (institution, reserved, reserved_at) ON jobs TO gateway_auditor;
 -- Sessions of the console: they come, are seen again and go.
 GRANT SELECT, INSERT, DELETE ON console_sessions TO gateway_hot;
 GRANT UPDATE (seen_at) ON console_sessions TO gateway_hot;
+
+-- Searches that wait for a second auditor: filed, approved, and forgotten after a month.
+GRANT SELECT, INSERT, DELETE ON subject_approvals TO gateway_hot;
+GRANT UPDATE (approved_by, approved_at) ON subject_approvals TO gateway_hot;

@@ -680,3 +680,44 @@ CROSS JOIN LATERAL (
         AND (e.outcome::integer IN (1, 2, 3, 4, 7) OR e.reason::integer = 14)
 ) AS arrived
 GROUP BY asked.institution;
+
+-- name: is_approved
+-- Has somebody else approved that this auditor, $1, looks at the subject with one of these
+-- references, within the last $5? By subject_approvals_asked.
+SELECT EXISTS (
+    SELECT FROM subject_approvals AS held
+    JOIN unnest($2::smallint[], $3::bigint[], $4::bigint[]) AS asked (key, head, tail)
+        ON held.subject_key = asked.key AND held.subject_head = asked.head AND held.subject_tail = asked.tail
+    WHERE held.asked_by = $1 AND held.approved_at > clock_timestamp() - $5::interval
+);
+
+-- name: file_approval
+-- This auditor, $1, waits for somebody to approve a search, once a day for each subject; what
+-- is older than $6 goes meanwhile. By subject_approvals_asked and _by_time.
+WITH gone AS (
+    DELETE FROM subject_approvals WHERE asked_at < clock_timestamp() - $6::interval
+)
+INSERT INTO subject_approvals (asked_by, subject_key, subject_head, subject_tail, reason)
+SELECT $1, $2, $3, $4, $5
+WHERE NOT EXISTS (
+    SELECT FROM subject_approvals
+    WHERE asked_by = $1 AND subject_head = $3 AND subject_tail = $4 AND approved_at IS NULL
+        AND asked_at > clock_timestamp() - interval '1 day'
+);
+
+-- name: recent_approvals
+-- Which searches were filed within the last $1, the newest first, at most $2? By
+-- subject_approvals_by_time.
+SELECT held.id, held.asked_by, asker.name AS asker, held.asked_at, held.reason, approver.name AS approver, held.approved_at
+FROM subject_approvals AS held
+JOIN staff AS asker ON asker.id = held.asked_by
+LEFT JOIN staff AS approver ON approver.id = held.approved_by
+WHERE held.asked_at > clock_timestamp() - $1::interval
+ORDER BY held.asked_at DESC
+LIMIT $2;
+
+-- name: approve_search
+-- $2 approves the search $1 of somebody else, filed within the last $3; gives its reason.
+UPDATE subject_approvals SET approved_by = $2, approved_at = clock_timestamp()
+WHERE id = $1 AND asked_by <> $2 AND approved_at IS NULL AND asked_at > clock_timestamp() - $3::interval
+RETURNING reason;

@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.console import (
     administering,
+    approving,
     assets,
     auditing,
     counting,
@@ -22,6 +23,7 @@ CONSOLE: Final = (
     signing_in.sign_in,
     signing_in.sign_out,
     *auditing.ROUTES,
+    *approving.ROUTES,
     *counting.ROUTES,
     *operating.ROUTES,
     *own.ROUTES,

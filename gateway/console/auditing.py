@@ -10,7 +10,7 @@ from gateway.console.pages import moment_of
 from gateway.console.visit import Visit, shown
 from gateway.edge import auditing
 from gateway.edge.caller import MOST_BODY, HttpRequest
-from gateway.vocabulary import Actor, Operation, Outcome
+from gateway.vocabulary import Actor, Operation, Outcome, Reason
 
 FILTERS: Final = ("institution", "key", "purpose", "operation", "outcome", "actor")
 TIMES: Final = ("from", "to")
@@ -78,8 +78,12 @@ async def find_person(request: HttpRequest) -> Response[Any]:
         if answer.well:
             told["sealed"] = visit.seal(nik)
             return visit.draw("person.html", found=answer.document, **told)
-        if answer.faults:
-            return visit.draw("person.html", status=400, found=None, **told)
+        # Of an auditor only what nobody else has approved yet is forbidden here.
+        waits = answer.reason is Reason.FORBIDDEN
+        if answer.faults or waits:
+            return visit.draw(
+                "person.html", status=answer.status, found=None, waits=waits, **told
+            )
         return visit.problem(answer)
 
     return await shown(request, Actor.AUDITOR, work)

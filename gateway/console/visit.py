@@ -49,6 +49,8 @@ _LOOPBACK: Final = ("localhost", "127.", "[::1]")
 _YEAR: Final = 365 * 86_400
 _FRESH: Final[Callable[[], dict[str, list[str]]]] = dict
 
+APPROVALS: Final = "/console/audit/approvals"
+
 # Who sees which pages; the first is where one begins.
 PAGES: Final = {
     Actor.AUDITOR: (
@@ -57,6 +59,7 @@ PAGES: Final = {
         ("/console/audit/trends", "Trends"),
         ("/console/audit/export", "Export"),
         ("/console/audit/own", "My searches"),
+        (APPROVALS, "Approvals"),
     ),
     Actor.OPS: (
         ("/console/ops", "Now"),
@@ -190,7 +193,11 @@ class Visit:
         return answer.document
 
     def draw(self, template: str, *, status: int = 200, **told: Any) -> Response[bytes]:
-        pages = PAGES[self.role] if self.role else ()
+        pages = [
+            (address, name)
+            for address, name in (PAGES[self.role] if self.role else ())
+            if address != APPROVALS or self.held.approvals is not None
+        ]
         everywhere = {"visit": self, "pages": pages}
         return draw(template, self.t, everywhere | told, status=status)
 

@@ -22,7 +22,13 @@ from gateway.edge.caller import (
     respond,
     services,
 )
-from gateway.problems import Fault, InvalidRequest, NotFound
+from gateway.problems import (
+    Fault,
+    Forbidden,
+    InvalidRequest,
+    NotApproved,
+    NotFound,
+)
 from gateway.vocabulary import Actor, Operation, Outcome, Word
 
 REASON: Final = {"shortest": 3, "longest": 200}
@@ -119,9 +125,27 @@ async def search_subject(request: HttpRequest) -> Response[bytes]:
         )
         below = _below(held, members, criteria, faults, "/")
         _refuse(faults)
+        await _need_approval(held, access, criteria)
         return await _page(held, criteria, below, DEFAULT_PAGE)
 
     return await audited(request, Operation.AUDIT_SUBJECT_SEARCH, work)
+
+
+async def _need_approval(held: Services, access: Access, criteria: Criteria) -> None:
+    """Where a second auditor has to approve a search for a person, one has.
+
+    Raises:
+        NotApproved: nobody has yet; the search now waits for it.
+    """
+    approvals, key, person = held.approvals, access.key, access.subject
+    if approvals is None:
+        return
+    staff = held.directory.key_of(key.number).staff if key else None
+    if staff is None or person is None:
+        raise Forbidden
+    if not await approvals.grants(staff.id, criteria.subjects or ()):
+        await approvals.file(staff.id, person, access.reference or "")
+        raise NotApproved("a second auditor has to approve this; then ask again")
 
 
 @get("/audit/entries/{access_id:str}")

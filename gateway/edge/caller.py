@@ -12,6 +12,7 @@ from litestar import Request, Response
 
 from gateway import telemetry
 from gateway.audit.access import Access
+from gateway.audit.approvals import Approvals
 from gateway.audit.checkpoint import NoteKey
 from gateway.audit.condition import Conditions
 from gateway.audit.entry import parse_address
@@ -30,7 +31,7 @@ from gateway.edge.health import Health
 from gateway.jobs.desk import Jobs
 from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups, identify
-from gateway.partners.directory import Directory
+from gateway.partners.directory import Directory, Staff
 from gateway.partners.keys import Proved
 from gateway.postgres import SERVER_GONE
 from gateway.problems import (
@@ -62,7 +63,8 @@ class CallerGone(Exception):
 class Services:
     """What the routes of one worker work with; made by gateway/app.py.
 
-    There is no keeper where GATEWAY_ADMIN_DSN is not set.
+    There is no keeper where GATEWAY_ADMIN_DSN is not set, and there are no approvals
+    where GATEWAY_AUDIT_FOUR_EYES is off.
     """
 
     lookups: Lookups
@@ -79,6 +81,7 @@ class Services:
     conditions: Conditions
     overview: Overview
     rehearsals: Rehearsals
+    approvals: Approvals | None
     note_keys: list[NoteKey]
     clock: ServerClock
     health: Health
@@ -211,7 +214,7 @@ class BodyPieces:
 
 def identify_staff(
     request: HttpRequest, held: Services, access: Access, role: Actor
-) -> None:
+) -> Staff:
     """Who is asking; noted on the access, whatever comes of it.
 
     Raises:
@@ -222,6 +225,7 @@ def identify_staff(
     key = identify(held.directory, access, token, held.clock.now())
     if key.staff is None or key.staff.role is not role:
         raise Forbidden
+    return key.staff
 
 
 async def respond(

@@ -18,6 +18,7 @@ from gateway.problems import (
     KeyInProgress,
     KeyReused,
     MethodNotAllowed,
+    NotApproved,
     NotGranted,
     Problem,
     QuotaExceeded,
@@ -226,6 +227,7 @@ def _add_details(
             | AbnormalUsage()
             | ArchiveUnavailable()
             | EntriesExpired()
+            | NotApproved()
         ):
             document["detail"] = str(error)
         case QuotaExceeded(violated=violated):

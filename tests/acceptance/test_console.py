@@ -26,6 +26,8 @@ PAGES: Final = (
     ("GET", "/console/audit/trends"),
     ("GET", "/console/audit/export"),
     ("GET", "/console/audit/export/file"),
+    ("GET", "/console/audit/approvals"),
+    ("POST", "/console/audit/approvals/1"),
     ("GET", "/console/audit/entries/01a21017-72c5-7000-8020-000000000000"),
 )
 

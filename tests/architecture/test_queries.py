@@ -24,6 +24,7 @@ RUN_BY = {
             "sealing_lag",
             "partitions",
             "default_rows",
+            *("is_approved", "file_approval", "recent_approvals", "approve_search"),
         ],
         "admin": ["draw_worker_number", "append"],
         "owner": [
