@@ -12,7 +12,7 @@ from gateway.quota.harvest import LADDERS
 from gateway.vocabulary import Rule, Step
 from tests.acceptance import questions
 from tests.acceptance.callers import Caller
-from tests.acceptance.job_calls import claims, submit
+from tests.acceptance.job_calls import claims, difference, over, submit
 from tests.acceptance.ledger import of_institution
 from tests.acceptance.questions import nik_of
 from tests.acceptance.service import KNOWN_EVERYWHERE, Service
@@ -110,6 +110,24 @@ async def entered_and_charged(service: Service, caller: Caller, answered: int) -
     steps = [one for one in entries if one["operation"].startswith("harvest.")]
     assert [one["operation"] for one in steps][-1] == "harvest.stop"
     assert {one["subject"] for one in steps} == {None}
+
+
+async def test_a_job_that_walks_niks_ends_before_it_is_answered(
+    service: Service,
+) -> None:
+    caller = service.newcomer()
+    items = [
+        claims(service, number, nik=f"997702450190{number:04d}")
+        for number in range(1, 41)
+    ]
+    submitted = await submit(service, caller, items)
+    assert submitted.status == 202
+    ended = await over(service, caller, submitted.json["id"])
+    assert (ended["status"], ended["problem"]["type"]) == ("failed", ABNORMAL)
+    assert ended["answered"] < len(items)
+    entries = await of_institution(service.auditor_dsn, caller.institution)
+    assert sum(one["charged"] for one in entries) == ended["answered"]
+    assert await difference(service, caller) == []
 
 
 async def test_five_different_claims_about_one_subject_are_answered_a_day(

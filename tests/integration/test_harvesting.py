@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -39,6 +40,7 @@ from tests.integration.desks import (
     now,
     opened_desk,
 )
+from tests.integration.test_command_line import WHY, CommandLine
 
 pytestmark = pytest.mark.integration
 
@@ -177,6 +179,29 @@ async def test_a_person_lets_go_and_it_is_watched_anew(
         assert await verify(desk, SITI) is not None
         assert 5 < await scan(desk) < 50
         await taken(desk, Step.STOP)
+
+
+async def test_it_is_let_go_on_the_command_line_and_that_is_entered(
+    desk: Desk, database: Database, superuser: Connection, tmp_path: Path
+) -> None:
+    await superuser.execute(
+        "UPDATE institutions SET harvest_step = 3, harvest_rule = 1,"
+        " harvest_at = clock_timestamp()"
+    )
+    await taken(desk, Step.STOP)
+    pepper = tmp_path / "pepper"
+    pepper.touch(mode=0o600)
+    pepper.write_text(f"1:{'ab' * 32}\n", "ascii")
+    gateway = CommandLine(database, pepper)
+    ended = await gateway.run("institution", "release", str(desk.institution), *WHY)
+    assert (ended.code, ended.out) == (0, "")
+    (entry,) = await gateway.entries()
+    assert (entry["operation"], entry["actor"]) == ("institution.release", "admin")
+    assert entry["reference"] == WHY[1]
+    assert (await taken(desk, Step.NONE)).precaution.since > 0
+    assert await verify(desk, SITI) is not None
+    missing = await gateway.run("institution", "release", "999999", *WHY)
+    assert (missing.code, "no such institution" in missing.err) == (1, True)
 
 
 async def test_whom_nobody_knows_nobody_lets_go(admin: Connection) -> None:

@@ -11,6 +11,7 @@ from gateway.settings import (
     OwnerSettings,
     ServeSettings,
     cluster_seeds,
+    read_canaries,
     read_settings,
 )
 
@@ -208,3 +209,31 @@ def test_a_bad_node_of_a_cluster_is_told_without_its_password(
         read_settings(ServeSettings)
     assert "GATEWAY_REDIS_URL" in str(told.value)
     assert PASSWORD not in str(told.value)
+
+
+def test_canaries_are_niks_in_a_file_of_its_owner_or_none(tmp_path: Path) -> None:
+    assert read_canaries(None) == frozenset()
+    path = tmp_path / "canaries"
+    path.touch(mode=0o600)
+    path.write_text("3171014501900000\n3171014501910000\n", "ascii")
+    assert read_canaries(path) == {"3171014501900000", "3171014501910000"}
+
+
+@pytest.mark.parametrize("text", ["317101450190000", "31710145019000OO", "a b"])
+def test_what_is_no_nik_is_no_canary_and_is_not_repeated(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "canaries"
+    path.touch(mode=0o600)
+    path.write_text(text, "ascii")
+    with pytest.raises(BadSetting, match="16 digits") as refused:
+        read_canaries(path)
+    assert text not in str(refused.value)
+
+
+def test_canaries_that_others_can_read_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "canaries"
+    path.write_text("3171014501900000", "ascii")
+    path.chmod(0o640)
+    with pytest.raises(BadSetting, match="open to other users"):
+        read_canaries(path)

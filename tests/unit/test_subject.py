@@ -53,3 +53,9 @@ def test_both_halves_fit_a_signed_column() -> None:
     halves = [half for subject in subjects for half in subject[:2]]
     assert min(halves) < 0 < max(halves)
     assert all(-(2**63) <= half < 2**63 for half in halves)
+
+
+def test_what_else_is_named_is_told_from_residents_and_by_its_kind() -> None:
+    named = KEYS.digest(b"prefix", NIKS[0][:12].encode())
+    assert named == hmac.digest(NEW, b"prefix " + NIKS[0][:12].encode(), "sha256")
+    assert named != KEYS.digest(b"claims", NIKS[0][:12].encode())
