@@ -14,7 +14,7 @@ from typing import Any
 
 from granian.constants import Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
-from granian.server.mp import MPServer
+from granian.server.mp import MPServer, WorkerProcess
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
@@ -23,12 +23,17 @@ from gateway.app import create_app
 from gateway.audit.courier import read_witnesses
 from gateway.doctor.examination import must_be_safe
 from gateway.edge.express import Express
+from gateway.edge.leaving import LEAVE, Leaving
 from gateway.lifeline import end_with_parent
 from gateway.routes import EXPRESS
 from gateway.settings import SealSettings, ServeSettings, read_settings
 
 DRAIN_SECONDS = 10
 RESPAWN_PAUSE = 0.3
+# Between the goodbye of a worker and its end; and, in a reload, between the start of the
+# one that takes over and that end.
+LEAVE_SECONDS = 0.5
+RELOAD_SECONDS = 6.0
 MOST_CONNECTIONS = 10_000
 # The sealer is to begin anew.
 RESEAL = threading.Event()
@@ -54,11 +59,30 @@ class Workers(MPServer):
         gone = [self.wrks[index].inner.pid for index in workers]
         # One that dies at every start must not take a core with it.
         time.sleep(RESPAWN_PAUSE)
-        super()._respawn_workers(workers, *args, **kwargs)
+        for index in workers:
+            # In a reload the old one ends so long after the new one began.
+            delay = kwargs.get("delay", 0) - LEAVE_SECONDS
+            goodbye = threading.Timer(delay, self._say_goodbye, [self.wrks[index]])
+            if delay > 0:
+                goodbye.start()
+            super()._respawn_workers([index], *args, **kwargs)
         self.respawned_wrks.clear()
         for pid in gone:
             # Or what it last said of its dependencies would stay in the metrics.
             mark_process_dead(pid)
+
+    @override
+    def _stop_workers(self) -> None:
+        for worker in self.wrks:
+            self._say_goodbye(worker)
+        # Not time.sleep, which libfaketime refuses: a clock set wrong is tried by it.
+        threading.Event().wait(LEAVE_SECONDS)
+        super()._stop_workers()  # type: ignore[no-untyped-call]  # Granian's
+
+    @staticmethod
+    def _say_goodbye(worker: WorkerProcess) -> None:
+        if worker.inner.is_alive():
+            os.kill(worker.inner.pid, LEAVE)
 
     @override
     def _reload(self, *args: Any, **kwargs: Any) -> None:
@@ -105,6 +129,10 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
+def _count(settings: ServeSettings) -> int:
+    return settings.workers or os.cpu_count() or 1
+
+
 def _workers(settings: ServeSettings) -> Workers:
     return Workers(
         "gateway.serving:worker",
@@ -112,7 +140,7 @@ def _workers(settings: ServeSettings) -> Workers:
         address=str(settings.host),
         port=settings.port,
         interface=Interfaces.ASGI,
-        workers=settings.workers or os.cpu_count() or 1,
+        workers=_count(settings),
         runtime_mode=RuntimeModes.st,
         loop=Loops.uvloop,
         websockets=False,
@@ -121,6 +149,7 @@ def _workers(settings: ServeSettings) -> Workers:
         backpressure=MOST_CONNECTIONS,
         backlog=4096,
         respawn_failed_workers=True,
+        respawn_interval=RELOAD_SECONDS,
         workers_kill_timeout=DRAIN_SECONDS,
         log_level=LogLevels.warning,
     )
@@ -138,7 +167,7 @@ def _keep_sealing(stopping: threading.Event) -> None:
         stopping.wait(1)
 
 
-def worker() -> Express:
+def worker() -> Leaving:
     """The application of one worker, which ends with its supervisor."""
     end_with_parent()
     for beginning in BEGINNINGS:
@@ -146,4 +175,7 @@ def worker() -> Express:
         telemetry.WORKER_STARTS.labels(beginning)
     telemetry.WORKER_STARTS.labels(os.environ[BEGINS_AFTER]).inc()
     telemetry.WORKERS.set(1)
-    return Express(create_app(), EXPRESS)
+    settings = read_settings(ServeSettings)
+    app = Express(create_app(settings), EXPRESS)
+    # In a reload the one that takes over listens after all that there are.
+    return Leaving(app, newest=_count(settings))

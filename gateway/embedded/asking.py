@@ -109,15 +109,18 @@ class Asking:
                 port = self.chance.choice(self.ports)
                 async with Connection.opened(port) as connection:
                     for _ in range(CALLS_OF_A_CONNECTION):
-                        await self._ask(connection)
+                        last = await self._ask(connection)
                         await asyncio.sleep(REST_SECONDS)
+                        if last:
+                            break
             except (Lost, TimeoutError):
                 # In the ledger; the next call goes over a new connection.
                 continue
             except OSError:
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _ask(self, connection: Connection) -> None:
+    async def _ask(self, connection: Connection) -> bool:
+        """One call; whether it was the connection's last."""
         partner = self.chance.choice(self.partners)
         reference = f"call-{len(self.ledger.calls) + 1}"
         path, body = self._question(partner)
@@ -129,6 +132,7 @@ class Asking:
                 "POST", path, key=partner.key, json={**body, "reference": reference}
             )
             self._note(call, answer)
+            return answer.is_last
         finally:
             self.ledger.in_flight -= 1
             call.until = time.monotonic()

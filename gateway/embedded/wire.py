@@ -37,6 +37,11 @@ class Answer:
         return json.loads(self.body)
 
     @property
+    def is_last(self) -> bool:
+        """Whether the server closes the connection after it (RFC 9112 §9.6)."""
+        return self.headers.get("connection", "").lower() == "close"
+
+    @property
     def access_id(self) -> str | None:
         return self.headers.get("access-id")
 

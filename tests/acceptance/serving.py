@@ -21,10 +21,16 @@ HANDFUL: Final = 16
 
 
 class Gateway(GatewayProcess):
-    """One running `gateway serve` on a free port; `log_file` holds all it printed."""
+    """One running `gateway serve`; `log_file` holds all it printed.
 
-    def __init__(self, environment: Mapping[str, str], log_file: Path) -> None:
-        port = next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
+    Without a port it has a free one; several may share one.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], log_file: Path, *, port: int | None = None
+    ) -> None:
+        free = (port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
+        port = port or next(free)
         path = {"PATH": os.environ["PATH"]}
         super().__init__({**path, **environment, "GATEWAY_PORT": str(port)}, log_file)
 

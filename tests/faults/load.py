@@ -48,15 +48,17 @@ class Load:
         while not self.over:
             try:
                 async with Connection.opened(self.port) as connection:
-                    while not self.over:
-                        await self._ask(connection)
+                    last = False
+                    while not (self.over or last):
+                        last = await self._ask(connection)
             except Lost:
                 # Noted; the next call goes over a new connection.
                 continue
             except OSError:
                 await asyncio.sleep(PAUSE)
 
-    async def _ask(self, connection: Connection) -> None:
+    async def _ask(self, connection: Connection) -> bool:
+        """One call; whether it was the connection's last."""
         question, at = self.make(), time.monotonic()
         self.asked += 1
         self.in_flight += 1
@@ -68,6 +70,7 @@ class Load:
         finally:
             self.in_flight -= 1
         self.answered.append(Answered(question, answer, at))
+        return answer.is_last
 
     async def reach(self, calls: int) -> None:
         """Waits until that many calls have been sent."""
