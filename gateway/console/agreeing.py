@@ -38,8 +38,11 @@ async def new_agreement(
     return await shown(request, Actor.ADMIN, work)
 
 
-def _purposes(visit: Visit) -> list[str]:
-    return visit.held.directory.purposes()
+def _purposes(visit: Visit, agreement: Any = None) -> list[str]:
+    """All there are; an agreement's too, if this worker has not heard of them yet."""
+    known = visit.held.directory.purposes()
+    granted = [one["purpose"] for one in agreement["grants"]] if agreement else []
+    return list(dict.fromkeys((*known, *granted)))
 
 
 async def _draw_new(
@@ -95,7 +98,7 @@ async def agreement_page(
 ) -> Response[Any]:
     async def work(visit: Visit) -> Response[Any]:
         found = await find(visit, agreement)
-        return _draw(visit, found, Terms.of(_purposes(visit), found), AFRESH)
+        return _draw(visit, found, Terms.of(_purposes(visit, found), found), AFRESH)
 
     return await shown(request, Actor.ADMIN, work)
 
@@ -129,7 +132,7 @@ async def change_agreement(
 
     async def work(visit: Visit) -> Response[Any]:
         found = await find(visit, agreement)
-        terms = Terms.typed(_purposes(visit), visit.form)
+        terms = Terms.typed(_purposes(visit, found), visit.form)
         if newest(found) != visit.text("seen"):
             return _draw(visit, found, terms, overtaken(visit))
         body = terms.changed(found) | visit.given("reason")
@@ -169,10 +172,14 @@ async def status_page(request: HttpRequest, agreement: FromPath[str]) -> Respons
 async def change_status(
     request: HttpRequest, agreement: FromPath[str]
 ) -> Response[Any]:
-    """Suspends it, or has it count again."""
+    """Suspends it, has it count again, or lets it end now."""
 
     async def work(visit: Visit) -> Response[Any]:
-        answer = await change(visit, agreement, visit.given("status", "reason"))
+        body = visit.given("status", "reason")
+        if visit.text("status") == "closed":
+            del body["status"]
+            body["to"] = to_text(visit.held.clock.now())
+        answer = await change(visit, agreement, body)
         if not answer.well:
             found = await find(visit, agreement)
             told = again(visit, answer)

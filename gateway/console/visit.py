@@ -307,7 +307,7 @@ async def read_form(request: HttpRequest) -> dict[str, list[str]]:
     """Raises UnsupportedMediaType, PayloadTooLarge."""
     check_declared(request, FORM)
     body = await read_body(request, MOST_BODY)
-    return parse_qs(body.decode("utf-8", "replace"), max_num_fields=2_000)
+    return parse_qs(body.decode("utf-8", "replace"))
 
 
 def _in_language(request: HttpRequest, language: str) -> Response[bytes]:

@@ -117,6 +117,8 @@ async def test_a_form_of_another_site_changes_nothing(
     for target in forms:
         forged = await browser.post(target, {"reason": WHY, "name": "Forged"})
         assert forged.status == 403, target
+    many = await browser.post(forms[0], {"f": ["x"] * 3_000})
+    assert many.status == 403
     listed = await browser.get("/console/admin?name=Forged")
     assert b"There is no such institution" in listed.body
 
@@ -290,7 +292,7 @@ async def test_nothing_changed_is_told_and_a_date_that_was_emptied_is_not_passed
     assert len((await admin.got(pact))["changes"]) == 1
 
 
-async def test_an_agreement_is_suspended_and_restored(
+async def test_an_agreement_is_suspended_restored_and_closed(
     service: Service, admin: Admin
 ) -> None:
     caller = await admin.caller()
@@ -302,6 +304,10 @@ async def test_an_agreement_is_suspended_and_restored(
     restored = await send(browser, f"{target}/status", status="active")
     page = await browser.follow(restored)
     assert b"<del>suspended</del>" in page.body
+    closed = await send(browser, f"{target}/status", status="closed")
+    assert b">ended<" in (await browser.follow(closed)).body
+    account = await service.ask("GET", "/v1/account", key=caller.key)
+    assert account.json["agreement"]["status"] != "suspended"
     missing = await browser.get("/console/admin/agreements/2000000000")
     assert missing.status == 404
 
