@@ -1,7 +1,8 @@
 """What an admin changes, each change with its entry: both are durable, or neither is.
 
 Beside the entry, whose line has no room for it, is kept what was changed and what it
-became: rows that are added and never altered, but not sealed.
+became, with what the entry says of why and by whom, since an admin may not read the log:
+rows that are added and never altered, but not sealed.
 
 The command line makes a change on a connection of its own. A worker has a `Keeper`,
 which does one thing after another on one connection, within the time that an answer
@@ -125,6 +126,9 @@ class Pen:
         await connection.execute(
             *(_PARTNERS_SQL["insert_change"], batch, to_datetime(at)),
             *(change.operation, str(changed), json.dumps(kind.tell(became))),
+            change.reason,
+            None if change.key is None else change.key.number,
+            change.operator,
         )
         return name
 
@@ -161,7 +165,10 @@ async def make(
 async def changes_of(
     connection: Connection, kind: Kind[Any], changed: int | str
 ) -> list[Document]:
-    """The last changes of a thing of this kind, newest first: what it became by each."""
+    """The last changes of a thing of this kind, newest first: what it became by each.
+
+    `reference`, `key` and `operator` are those of the change's entry.
+    """
     rows = await connection.fetch(
         _PARTNERS_SQL["changes_of"], kind.changed, str(changed), MOST_CHANGES
     )
@@ -170,6 +177,7 @@ async def changes_of(
             "access_id": access_id(Place(row["batch"], 0)),
             "at": to_text(from_datetime(row["at"])),
             "operation": Operation.numbered(row["operation"]).word,
+            **{name: row[name] for name in ("reference", "key", "operator")},
             "became": json.loads(row["became"]),
         }
         for row in rows

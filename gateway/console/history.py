@@ -8,6 +8,8 @@ INSTANTS: Final = frozenset(
     {"from", "to", "not_after", "created_at", "revoked_at", "last_used_at"}
 )
 
+_TOLD: Final = ("access_id", "at", "operation", "reference", "key", "operator")
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -24,11 +26,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One change, by the name of its entry, with all that became different by it."""
+    """One change, by the name of its entry, with all that became different by it.
+
+    `key` is the token that it was made with, `operator` who made it on the command line.
+    """
 
     access_id: str
     at: str
     operation: str
+    reference: str | None
+    key: str | None
+    operator: str | None
     differences: tuple[Difference, ...]
 
 
@@ -50,8 +58,8 @@ def told(thing: Mapping[str, Any]) -> list[Told]:
             before = {} if made else became
         found.append(
             Told(
-                *(change["access_id"], change["at"], change["operation"]),
-                tuple(_differences(order, before, became)),
+                **{name: change[name] for name in _TOLD},
+                differences=tuple(_differences(order, before, became)),
             )
         )
     return found

@@ -146,6 +146,11 @@ class Visit:
         held = self.held.directory.institution(number) if number else None
         return held.name if held else ""
 
+    def staff_with(self, key_id: str | None) -> str:
+        """Whose token this is; empty for none, and for one that the directory has not."""
+        key = self.held.directory.key_named(key_id) if key_id else None
+        return key.staff.name if key and key.staff else ""
+
     def seal(self, text: str) -> str:
         """A text for the next page of this session, unreadable on this one."""
         return self.sessions.seal(self.session, text) if self.session else ""

@@ -183,12 +183,15 @@ UPDATE keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE staff
 RETURNING number;
 
 -- name: insert_change
--- What a change was about, and what that became.
-INSERT INTO changes (batch, at, operation, id, became) VALUES ($1, $2, $3, $4, $5);
+-- What a change was about, what that became, why, and by whom.
+INSERT INTO changes (batch, at, operation, id, became, reference, key, operator)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: changes_of
 -- Which changes of the kinds $1 were there of the thing with id $2, the last $3? changes_of_one.
-SELECT batch, at, operation, became FROM changes
-WHERE operation = ANY($1::smallint[]) AND id = $2
+SELECT batch, at, operation, became, reference, keys.id AS key, operator
+FROM changes
+LEFT JOIN keys ON keys.number = changes.key
+WHERE operation = ANY($1::smallint[]) AND changes.id = $2
 ORDER BY batch DESC
 LIMIT $3;

@@ -22,7 +22,7 @@ async def test_a_thing_is_told_with_what_each_change_made_of_it(admin: Admin) ->
     assert changes[0]["became"]["limits"]["day"] == 5
     for told, answer in zip(changes, (halted, lowered), strict=False):
         entry = await admin.entry(answer)
-        same = ("access_id", "at", "operation")
+        same = ("access_id", "at", "operation", "reference", "key", "operator")
         assert {name: told[name] for name in same} == {n: entry[n] for n in same}
     (made,) = (await admin.got(f"keys/{caller.key_id}"))["changes"]
     assert made["operation"] == "key.create"

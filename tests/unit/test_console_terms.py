@@ -92,8 +92,10 @@ def test_a_number_is_read_as_people_group_it_and_never_guessed(
 def test_a_history_tells_what_became_different() -> None:
     lowered = AGREEMENT | {"limits": AGREEMENT["limits"] | {"day": 50}}
     shadowed = lowered | {"shadow": AGREEMENT["limits"], "grants": []}
+    whose = {"reference": "letter 12", "key": "Ab3dE6gH", "operator": None}
     changes = [
         {"access_id": n, "at": n, "operation": f"agreement.{n}", "became": became}
+        | whose
         for n, became in (("c", shadowed), ("b", lowered), ("create", AGREEMENT))
     ]
     third, second, first = history.told(shadowed | {"changes": changes})
