@@ -8,7 +8,7 @@ finds it by itself in the same evidence.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -136,7 +136,7 @@ class Harvesting:
         access: Access,
         decision: Decision | None,
         sights: Sequence[Sight],
-        found: Iterable[bool],
+        found: Sequence[bool],
     ) -> None:
         """What became of an ask, before it is answered.
 
@@ -146,10 +146,10 @@ class Harvesting:
         if decision is None or decision.evidence is None or not decision.evidence.new:
             return
         evidence = decision.evidence
-        seen = seen_of(evidence, sights, list(found))
+        seen = seen_of(evidence, sights, found)
         earlier = self._seen.get(institution.id)
         self._seen[institution.id] = seen if earlier is None else earlier.and_also(seen)
-        self._act(institution, access, decision.at, judge(evidence.after(seen)))
+        self._act(institution, access, decision.at, judge(evidence, seen))
 
     def _act(
         self, institution: Institution, access: Access, at: int, finding: Finding | None

@@ -157,7 +157,7 @@ class Lookups:
         return resident
 
     def learn(
-        self, call: Call[Any], sights: Sequence[Sight], found: Iterable[bool]
+        self, call: Call[Any], sights: Sequence[Sight], found: Sequence[bool]
     ) -> None:
         """What became of the sights of an admitted call, before it is answered.
 

@@ -202,19 +202,21 @@ local function begun(key, of, state)
 end
 
 -- The evidence of a day, by its first key: read once a flush, and written once.
-local days, watched = {}, nil
+local days = {}
+-- What the ask that comes next is watched for: no table, since nearly every ask is.
+local watched = false
+local harvest_key, asked_key, prefixes_key
+local since, most_claims, found, near, misses, sights
 
 local function watch()
-  watched = {
-    keys = { next_key(), next_key(), next_key() },
-    since = next_number(), most_claims = next_number(),
-    found = next_number(), near = next_number(),
-    misses = next_text(), sights = next_text(),
-  }
+  watched = true
+  harvest_key, asked_key, prefixes_key = next_key(), next_key(), next_key()
+  since, most_claims, found, near = next_number(), next_number(), next_number(), next_number()
+  misses, sights = next_text(), next_text()
 end
 
 -- What is only of that day is there from its beginning, so that it expires.
-local function begin_day(day, since)
+local function begin_day(day)
   redis.call('DEL', day.keys[2], day.keys[3])
   redis.call('HSET', day.keys[2], '', '')
   redis.call('SETRANGE', day.keys[3], 2 * SLOTS - 1, '\0')
@@ -224,21 +226,21 @@ local function begin_day(day, since)
 end
 
 -- Nil for a worker that has not heard yet that it was begun anew.
-local function day_of(asked)
-  local key = asked.keys[1]
-  local day = days[key]
+local function day_of()
+  local day = days[harvest_key]
   if not day then
-    local kept = redis.call('HMGET', key,
+    local kept = redis.call('HMGET', harvest_key,
       'score', 'alike', 'canaries', 'subjects', 'usual', 'ends', 'since')
     for n = 1, 7 do kept[n] = tonumber(kept[n] or 0) end
     day = {
-      keys = asked.keys, score = kept[1], alike = kept[2], canaries = kept[3],
-      subjects = kept[4], usual = kept[5], ends = kept[6], since = kept[7],
+      keys = { harvest_key, asked_key, prefixes_key },
+      score = kept[1], alike = kept[2], canaries = kept[3], subjects = kept[4],
+      usual = kept[5], ends = kept[6], since = kept[7],
     }
-    days[key] = day
+    days[harvest_key] = day
   end
-  if asked.since < day.since then return nil end
-  if now >= day.ends or asked.since > day.since then begin_day(day, asked.since) end
+  if since < day.since then return nil end
+  if now >= day.ends or since > day.since then begin_day(day) end
   return day
 end
 
@@ -249,80 +251,69 @@ local function keep_day(day)
   if day.new then
     redis.call('HSET', key, 'usual', day.usual, 'ends', day.ends, 'since', day.since)
     redis.call('PEXPIREAT', key, ceil((day.ends + USUAL_LIFE) / 1000))
-    redis.call('PEXPIREAT', day.keys[2], ceil(day.ends / 1000))
-    redis.call('PEXPIREAT', day.keys[3], ceil(day.ends / 1000))
+    for n = 2, 3 do redis.call('PEXPIREAT', day.keys[n], ceil(day.ends / 1000)) end
   end
 end
 
 -- What became of subjects that were new.
-local function learn(day, asked)
-  local found, near, misses = asked.found, asked.near, asked.misses
+local function learn(day)
   local missed = #misses / 8
+  if found + missed + near == 0 then return end
   day.score = max(0, day.score + MISS * missed + HIT * found
     + NEIGHBOUR * near + STRANGER * (found + missed - near))
   for at = 1, #misses, 8 do
-    local times = redis.call('HINCRBY', day.keys[2], 'm' .. sub(misses, at, at + 7), 1)
+    local times = redis.call('HINCRBY', asked_key, 'm' .. sub(misses, at, at + 7), 1)
     day.alike = max(day.alike, times)
   end
 end
 
 -- Whether others of that prefix were asked about lately.
-local function meet(day, prefix)
-  local key, tag = day.keys[3], sub(prefix, 3, 4)
+local function meet(prefix)
+  local tag = sub(prefix, 3, 4)
   local place = (byte(prefix, 1) * 256 + byte(prefix, 2)) % SLOTS * 2
-  if redis.call('GETRANGE', key, place, place + 1) == tag then
+  if redis.call('GETRANGE', prefixes_key, place, place + 1) == tag then
     return 1
   end
-  redis.call('SETRANGE', key, place, tag)
+  redis.call('SETRANGE', prefixes_key, place, tag)
   return 0
 end
 
 -- One subject: whether it is new, then if it is near another, and whether these are one
 -- more than the claims that may be asked of it.
-local function see(day, sight, most_claims)
+local function see(day, sight)
   local subject, claims = sub(sight, 1, 8), sub(sight, 17, 20)
-  local kept = redis.call('HGET', day.keys[2], subject)
+  local kept = redis.call('HGET', asked_key, subject)
   local asked, guessed = kept or '', 0
   if claims ~= NO_CLAIMS then
     local at = 1
     while at < #asked and sub(asked, at, at + 3) ~= claims do at = at + 4 end
-    if at > most_claims * 4 then
-      guessed = 1
-    elseif at > #asked then
-      asked = asked .. claims
-    end
+    if at > most_claims * 4 then guessed = 1
+    elseif at > #asked then asked = asked .. claims end
   end
-  if asked ~= kept then
-    redis.call('HSET', day.keys[2], subject, asked)
-  end
+  if asked ~= kept then redis.call('HSET', asked_key, subject, asked) end
   if kept then return 0, 0, guessed end
   day.subjects = day.subjects + 1
   day.canaries = day.canaries + byte(sight, 21)
-  return 1, meet(day, sub(sight, 9, 16)), guessed
+  return 1, meet(sub(sight, 9, 16)), guessed
 end
 
 -- What is refused discloses nothing, and is no evidence.
-local function tell_evidence(admitted)
-  local asked, day = watched, nil
-  watched = nil
-  if admitted ~= nil then
-    day = day_of(asked)
-  end
+local function tell_evidence(known, admitted)
+  watched = false
+  local last, day = #reply, known and day_of()
   if not day then
-    for _ = 1, 8 do reply[#reply + 1] = 0 end
+    for n = 1, 8 do reply[last + n] = 0 end
     return
   end
-  learn(day, asked)
-  local new, near, guessed = 0, 0, 0
-  for at = 1, admitted and #asked.sights or 0, 21 do
-    local n, m, g = see(day, sub(asked.sights, at, at + 20), asked.most_claims)
-    new, near, guessed = new + n, near + m, guessed + g
+  learn(day)
+  local new_ones, near_ones, guesses = 0, 0, 0
+  for at = 1, admitted and #sights or 0, 21 do
+    local new, neighbour, guess = see(day, sub(sights, at, at + 20))
+    new_ones, near_ones, guesses = new_ones + new, near_ones + neighbour, guesses + guess
   end
-  for _, number in ipairs({
-    day.score, day.alike, day.canaries, day.subjects, day.usual, new, near, guessed,
-  }) do
-    reply[#reply + 1] = number
-  end
+  reply[last + 1], reply[last + 2], reply[last + 3] = day.score, day.alike, day.canaries
+  reply[last + 4], reply[last + 5] = day.subjects, day.usual
+  reply[last + 6], reply[last + 7], reply[last + 8] = new_ones, near_ones, guesses
 end
 
 local function admit(shadowed)
@@ -342,7 +333,7 @@ local function admit(shadowed)
       reply[#reply + 1] = UNKNOWN
       answer(nil)
     end
-    if watched then tell_evidence(nil) end
+    if watched then tell_evidence(false, false) end
     return
   end
   -- Before the real one spends: what it begins with has nothing of this ask.
@@ -352,7 +343,7 @@ local function admit(shadowed)
     decide(beside, shadow[1], shadow[2], shadow[3], shadow[4],
       rate_cost, quota_cost, refused)
   end
-  if watched then tell_evidence(admitted) end
+  if watched then tell_evidence(true, admitted) end
 end
 
 local function give_back()

@@ -71,14 +71,9 @@ class Seen(NamedTuple):
     @property
     def gained(self) -> int:
         """What it adds to the score."""
-        missed = len(self.missed)
-        strangers = self.found + missed - self.near
-        return (
-            MISS * missed
-            + HIT * self.found
-            + NEIGHBOUR * self.near
-            + STRANGER * strangers
-        )
+        found, misses, near = self.found, len(self.missed), self.near
+        strangers = found + misses - near
+        return MISS * misses + HIT * found + NEIGHBOUR * near + STRANGER * strangers
 
 
 NOTHING: Final = Seen()
@@ -102,12 +97,6 @@ class Evidence(NamedTuple):
     near: int
     guessed: int
 
-    def after(self, seen: Seen) -> "Evidence":
-        """What it will be once it is told what became of the ask."""
-        score = max(0, self.score + seen.gained)
-        alike = max(Counter(seen.missed).values(), default=0)
-        return self._replace(score=score, alike=max(self.alike, alike))
-
 
 def seen_of(evidence: Evidence, sights: Sequence[Sight], found: Sequence[bool]) -> Seen:
     """What became of an ask, as far as its subjects were new.
@@ -116,6 +105,8 @@ def seen_of(evidence: Evidence, sights: Sequence[Sight], found: Sequence[bool]) 
     """
     if not evidence.new:
         return NOTHING
+    if all(found):
+        return Seen(evidence.new, (), evidence.near)
     missed = {
         sight.subject: sight.prefix
         for sight, there in zip(sights, found, strict=True)
@@ -132,13 +123,16 @@ class Finding(NamedTuple):
     rule: Rule
 
 
-def judge(evidence: Evidence) -> Finding | None:
-    """The highest step that a rule asks for, if any does."""
-    if _is_usual(evidence):
+def judge(evidence: Evidence, seen: Seen = NOTHING) -> Finding | None:
+    """The highest step that a rule asks for, if any does, once it is `seen` what came of it."""
+    score, alike = evidence.score + seen.gained, evidence.alike
+    if seen.missed:
+        alike = max(alike, *Counter(seen.missed).values())
+    if _is_usual(score, alike, evidence):
         return None
     values = {
-        Rule.SCAN: evidence.score,
-        Rule.MISSES_ALIKE: evidence.alike,
+        Rule.SCAN: score,
+        Rule.MISSES_ALIKE: alike,
         Rule.CANARY: evidence.canaries,
     }
     findings = [
@@ -152,11 +146,15 @@ def judge(evidence: Evidence) -> Finding | None:
     return max(findings, key=lambda one: one.step, default=None)
 
 
-def _is_usual(evidence: Evidence) -> bool:
+# Below these a rule asks for nothing.
+_SCORE, _ALIKE = (LADDERS[rule][Step.ALERT] for rule in (Rule.SCAN, Rule.MISSES_ALIKE))
+
+
+def _is_usual(score: int, alike: int, evidence: Evidence) -> bool:
     """As of nearly every ask: told at once, since each one is judged."""
     return (
-        evidence.score < LADDERS[Rule.SCAN][Step.ALERT]
-        and evidence.alike < LADDERS[Rule.MISSES_ALIKE][Step.ALERT]
+        score < _SCORE
+        and alike < _ALIKE
         and not evidence.canaries
         and evidence.subjects <= GROWTH_FROM
     )

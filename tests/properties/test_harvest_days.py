@@ -52,7 +52,7 @@ def findings(
         evidence = day.watch(sights, seen, most_claims=MOST_CLAIMS)
         seen = seen_of(evidence, sights, [one.found for one in asked])
         number += len(asked)
-        yield number, judge(evidence.after(seen))
+        yield number, judge(evidence, seen)
 
 
 def alarms(seed: str, days: int, at_once: int = 1) -> int:
