@@ -141,7 +141,7 @@ def judge(evidence: Evidence, seen: Seen = NOTHING) -> Finding | None:
         for step, least in LADDERS[rule].items()
         if value >= least
     ]
-    if evidence.usual and _has_grown(evidence):
+    if _has_grown(evidence):
         findings.append(Finding(Step.ALERT, Rule.GROWTH))
     return max(findings, key=lambda one: one.step, default=None)
 
@@ -156,12 +156,13 @@ def _is_usual(score: int, alike: int, evidence: Evidence) -> bool:
         score < _SCORE
         and alike < _ALIKE
         and not evidence.canaries
-        and evidence.subjects <= GROWTH_FROM
+        and not _has_grown(evidence)
     )
 
 
 def _has_grown(evidence: Evidence) -> bool:
-    return evidence.subjects > max(GROWTH_FROM, GROWTH_TIMES * evidence.usual)
+    subjects, usual = evidence.subjects, evidence.usual
+    return subjects > GROWTH_FROM and 0 < GROWTH_TIMES * usual < subjects
 
 
 @dataclass(slots=True)
