@@ -10,7 +10,7 @@ import secrets
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -48,6 +48,7 @@ class Chaos:
     stage: Stage
     history: History
     chance: Random
+    faults: Sequence[Fault]
     verified: Finding = field(
         default_factory=lambda: Finding("I4", "the log verifies after every recovery")
     )
@@ -80,7 +81,7 @@ class Chaos:
 
     def _drawn(self) -> Iterator[Fault]:
         """Without end: all of them in a random order, and again in another."""
-        possible = [fault for fault in FAULTS if not missing(fault, self.stage)]
+        possible = [fault for fault in self.faults if not missing(fault, self.stage)]
         while True:
             yield from self.chance.sample(possible, len(possible))
 
@@ -170,7 +171,9 @@ async def _interruptible(folder: Path, minutes: float, seed: int) -> Outcome:
     return await play(folder, minutes=minutes, seed=seed)
 
 
-async def play(folder: Path, *, minutes: float, seed: int) -> Outcome:
+async def play(
+    folder: Path, *, minutes: float, seed: int, faults: Sequence[Fault] = FAULTS
+) -> Outcome:
     """All of one run, in an empty folder."""
     began = time.monotonic()
     chance = Random(seed)  # noqa: S311 - a plan, no secret
@@ -179,12 +182,12 @@ async def play(folder: Path, *, minutes: float, seed: int) -> Outcome:
         async with pool(dsn, name="chaos", size=2, statement_seconds=120) as auditor:
             signing = folder / "secrets" / "signing-key"
             keys = note_keys(NumberedKeys.read(signing, setting="its key"), demo.ORIGIN)
-            chaos = Chaos(stage, History(auditor, keys, folder), chance)
+            chaos = Chaos(stage, History(auditor, keys, folder), chance, faults)
             await chaos.run(minutes * MINUTE)
             findings = await _judge(chaos, auditor)
         statuses = stage.asking.ledger.statuses
         not_run = {
-            fault.name: why for fault in FAULTS if (why := missing(fault, stage))
+            fault.name: why for fault in faults if (why := missing(fault, stage))
         }
     seconds = time.monotonic() - began
     return Outcome(seed, minutes, seconds, statuses, chaos.befallen, not_run, findings)

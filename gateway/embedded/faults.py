@@ -14,6 +14,7 @@ import psutil
 
 from gateway.embedded import clocks
 from gateway.embedded.breaking import family, frozen, killed
+from gateway.embedded.copies import discard, promote, synchronous_standby
 from gateway.embedded.passage import Lost
 from gateway.embedded.processes import ServerError
 from gateway.embedded.stage import Stage
@@ -92,6 +93,20 @@ async def stop_postgres(stage: Stage, chance: Random) -> None:
     await asyncio.to_thread(stage.postgres.stop, "immediate")
     await _away(chance)
     await stage.start_postgres()
+
+
+async def fail_over_postgres(stage: Stage, chance: Random) -> None:
+    """To a synchronous standby, for which commits have waited for a while."""
+    old = stage.postgres
+    folder = old.folder.with_name(f"postgres-{len(stage.copies) + 1}")
+    standby = await synchronous_standby(old, folder)
+    stage.copies.append(standby)
+    await _away(chance)
+    await asyncio.to_thread(old.kill)
+    await promote(standby)
+    stage.postgres = standby
+    stage.log_way.lead(standby.port)
+    await asyncio.to_thread(discard, old)
 
 
 async def kill_valkey(stage: Stage, chance: Random) -> None:
@@ -241,6 +256,7 @@ FAULTS: Final = (
     Fault("kill -9 of the postmaster", kill_postgres),
     Fault("kill -9 of a session of PostgreSQL", kill_session),
     Fault("immediate stop of PostgreSQL", stop_postgres),
+    Fault("failover to a synchronous standby", fail_over_postgres),
     Fault("kill -9 of Valkey", kill_valkey),
     Fault("a worker stands still", freeze_worker),
     Fault("the gateway's parent stands still", freeze_parent),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -61,8 +61,14 @@ class Stage:
     environment: dict[str, str]
     gateway: GatewayProcess
     asking: Asking
-    auditor_dsn: str
     disk: Path | None
+    # Those that were started beside the first: they end with it.
+    copies: list[PostgresServer] = field(default_factory=list)
+
+    @property
+    def auditor_dsn(self) -> str:
+        """Of whichever server the way leads to."""
+        return self.environment["GATEWAY_AUDITOR_DSN"]
 
     async def start_postgres(self) -> None:
         await asyncio.to_thread(self.postgres.start)
@@ -98,6 +104,10 @@ class Stage:
         finally:
             await asyncio.to_thread(other.stop)
 
+    def stop_copies(self) -> None:
+        for server in self.copies:
+            server.stop()
+
     async def stop_gateway(self) -> None:
         with suppress(subprocess.TimeoutExpired):
             # What did not end by itself was killed.
@@ -131,8 +141,9 @@ async def set_up(
         asking = Asking([port], partners, _niks(), own_chance)
         stage = Stage(
             *(folder, postgres, valkey, spare, log_way, counters_way),
-            *(environment, gateway, asking, own["GATEWAY_AUDITOR_DSN"], disk),
+            *(environment, gateway, asking, disk),
         )
+        held.callback(stage.stop_copies)
         held.push_async_callback(stage.stop_gateway)
         await asyncio.to_thread(gateway.wait_until_ready)
         await asyncio.sleep(KNOWN_SECONDS)
