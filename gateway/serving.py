@@ -15,6 +15,7 @@ from typing import Any
 from granian.constants import Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server.mp import MPServer, WorkerProcess
+from litestar.types import ASGIApp
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
@@ -24,6 +25,7 @@ from gateway.audit.courier import read_witnesses
 from gateway.doctor.examination import must_be_safe
 from gateway.edge.express import Express
 from gateway.edge.leaving import LEAVE, Leaving
+from gateway.edge.proxies import TrustedProxies
 from gateway.lifeline import end_with_parent
 from gateway.routes import EXPRESS
 from gateway.settings import SealSettings, ServeSettings, read_settings
@@ -176,6 +178,8 @@ def worker() -> Leaving:
     telemetry.WORKER_STARTS.labels(os.environ[BEGINS_AFTER]).inc()
     telemetry.WORKERS.set(1)
     settings = read_settings(ServeSettings)
-    app = Express(create_app(settings), EXPRESS)
+    app: ASGIApp = Express(create_app(settings), EXPRESS)
+    if settings.trusted_proxies:
+        app = TrustedProxies(app, settings.trusted_proxies)
     # In a reload the one that takes over listens after all that there are.
     return Leaving(app, newest=_count(settings))

@@ -8,12 +8,13 @@ Values are never repeated in it: a DSN holds a password.
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     DirectoryPath,
     Field,
     PostgresDsn,
@@ -22,7 +23,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SHORTEST_SECRET = 32
 NIK_DIGITS = 16
@@ -65,6 +66,32 @@ def _redis_url(url: str) -> str:
 # One server, or some nodes of a cluster, by which the others are found.
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 
+Network = IPv4Network | IPv6Network
+
+
+def _networks(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        networks = [ip_network(one.strip()) for one in text.split(",") if one]
+    except ValueError:
+        networks = []
+    if text and not (networks and all(map(_can_be_trusted, networks))):
+        want = "want networks such as 10.1.2.0/24,10.1.3.7, not all there is"
+        raise ValueError(want)
+    return tuple(networks)
+
+
+def _can_be_trusted(network: Network) -> bool:
+    # Of everybody, whoever calls would choose the address that they are entered with;
+    # addresses come unwrapped, so a mapped network would be nobody's.
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped:
+        return False
+    return network.prefixlen > 0
+
+
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+
 
 class GatewaySettings(BaseSettings):
     model_config = SettingsConfigDict(
@@ -94,6 +121,8 @@ class ServeSettings(GatewaySettings):
     audit_four_eyes: bool = False
     # On the file system of PostgreSQL's data, where it is on this host.
     log_disk: DirectoryPath | None = None
+    # Those whose X-Forwarded-For is taken for the caller's address.
+    trusted_proxies: Networks = ()
     host: IPv4Address = IPv4Address("127.0.0.1")
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int | None = Field(default=None, ge=1, le=256)

@@ -34,7 +34,8 @@ SECRET = "ab" * 32
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment with every setting of a worker and no other of ours."""
-    for name in (*GOOD, "GATEWAY_HOST", "GATEWAY_PORT", "GATEWAY_WORKERS"):
+    others = ("HOST", "PORT", "WORKERS", "TRUSTED_PROXIES")
+    for name in (*GOOD, *(f"GATEWAY_{other}" for other in others)):
         monkeypatch.delenv(name, raising=False)
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
@@ -81,6 +82,7 @@ BAD = {
     "GATEWAY_HOST": f"{PASSWORD}.example",
     "GATEWAY_PORT": "65536",
     "GATEWAY_WORKERS": "none",
+    "GATEWAY_TRUSTED_PROXIES": f"10.0.0.0/8,{PASSWORD}",
 }
 
 
@@ -90,6 +92,29 @@ def test_a_bad_setting_is_named(environment: pytest.MonkeyPatch, name: str) -> N
     said = complaint()
     assert f"{name} is bad" in said
     assert said.count("GATEWAY_") == 1
+
+
+@pytest.mark.usefixtures("environment")
+def test_no_proxy_is_trusted_unless_it_is_named() -> None:
+    assert read_settings(ServeSettings).trusted_proxies == ()
+
+
+def test_proxies_are_named_by_their_networks_and_addresses(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1,fd00::/8")
+    named = read_settings(ServeSettings).trusted_proxies
+    assert list(map(str, named)) == ["10.0.0.0/8", "127.0.0.1/32", "fd00::/8"]
+
+
+@pytest.mark.parametrize(
+    "networks", ["0.0.0.0/0", "10.0.0.0/8,::/0", "10.0.0.1/8", "::ffff:10.0.0.0/104"]
+)
+def test_networks_that_cannot_be_proxies_are_refused(
+    environment: pytest.MonkeyPatch, networks: str
+) -> None:
+    environment.setenv("GATEWAY_TRUSTED_PROXIES", networks)
+    assert "GATEWAY_TRUSTED_PROXIES is bad" in complaint()
 
 
 def test_bad_and_missing_settings_are_named_together_and_no_value_is_repeated(
