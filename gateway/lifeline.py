@@ -5,13 +5,19 @@ import os
 import signal
 import sys
 import threading
-import time
 from typing import Final
 
 _PR_SET_PDEATHSIG = 1
 # Longer than a worker may take for the calls under way.
 PATIENCE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 1.0
+# By this a process is told whose child it is: its parent may die before it can look.
+_PARENT: Final = "GATEWAY_PARENT"
+
+
+def be_parent() -> None:
+    """What this process starts from now on ends with it, if it so wishes."""
+    os.environ[_PARENT] = str(os.getpid())
 
 
 def end_with_parent(patience: float = PATIENCE_SECONDS) -> None:
@@ -23,12 +29,16 @@ def end_with_parent(patience: float = PATIENCE_SECONDS) -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    parent = os.getppid()
+    parent = int(os.environ.get(_PARENT, os.getppid()))
     threading.Thread(target=_outlive, args=(parent, patience), daemon=True).start()
 
 
 def _outlive(parent: int, patience: float) -> None:
+    # Not time.sleep, which libfaketime refuses: a clock set wrong is tried by it.
+    waiting = threading.Event()
     while os.getppid() == parent:
-        time.sleep(min(patience, LOOK_SECONDS))
-    time.sleep(patience)
+        waiting.wait(min(patience, LOOK_SECONDS))
+    # It may have died before the kernel was asked to tell.
+    os.kill(os.getpid(), signal.SIGTERM)
+    waiting.wait(patience)
     os._exit(1)

@@ -26,7 +26,7 @@ from gateway.doctor.examination import must_be_safe
 from gateway.edge.express import Express
 from gateway.edge.leaving import LEAVE, Leaving
 from gateway.edge.proxies import TrustedProxies
-from gateway.lifeline import end_with_parent
+from gateway.lifeline import be_parent, end_with_parent
 from gateway.routes import EXPRESS
 from gateway.settings import SealSettings, ServeSettings, read_settings
 
@@ -108,6 +108,7 @@ def serve() -> None:
     # A worker begins afresh: a fork would inherit modules that chose at their import
     # how to count, before the folder for it was named.
     multiprocessing.set_start_method("spawn", force=True)
+    be_parent()
     metrics = Path(tempfile.mkdtemp(prefix="gateway-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     _allow_open_files()

@@ -7,13 +7,20 @@ import sys
 import time
 from pathlib import Path
 
-CHILD = """
+DEAF = """
 import signal, time
 from gateway.lifeline import end_with_parent
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 end_with_parent(0.2)
 print(flush=True)
+time.sleep(600)
+"""
+LATE = """
+import time
+from gateway.lifeline import end_with_parent
+
+end_with_parent(5)
 time.sleep(600)
 """
 PARENT = """
@@ -28,7 +35,7 @@ time.sleep(600)
 
 def test_a_child_that_is_deaf_to_its_end_ends_all_the_same() -> None:
     parent = subprocess.Popen(  # noqa: S603 - our own Python
-        [sys.executable, "-c", PARENT, CHILD], stdout=subprocess.PIPE
+        [sys.executable, "-c", PARENT, DEAF], stdout=subprocess.PIPE
     )
     with parent:
         assert parent.stdout is not None
@@ -40,6 +47,18 @@ def test_a_child_that_is_deaf_to_its_end_ends_all_the_same() -> None:
     while is_alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_one_whose_parent_was_gone_before_it_looked_ends_too() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    late = subprocess.run(  # noqa: S603 - our own Python
+        [sys.executable, "-c", LATE],
+        env={**os.environ, "GATEWAY_PARENT": str(ended.pid)},
+        check=False,
+        timeout=60,
+    )
+    assert late.returncode == -signal.SIGTERM
 
 
 def is_alive(pid: int) -> bool:
