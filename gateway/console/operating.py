@@ -36,7 +36,10 @@ async def _figures(pulse: Pulse) -> dict[str, Any]:
 
 async def _institutions(pulse: Pulse) -> dict[str, Any]:
     orders = (Order.REFUSED, Order.USED)
-    return {"first": {one.value: await pulse.institutions(one) for one in orders}}
+    return {
+        "first": {one.value: await pulse.institutions(one) for one in orders},
+        "suspects": pulse.suspects(),
+    }
 
 
 async def _condition(pulse: Pulse) -> dict[str, Any]:

@@ -104,6 +104,10 @@ class Pulse:
             self._kept[order] = now, kept
         return kept  # type: ignore[return-value]  # of this order nothing else is kept
 
+    def suspects(self) -> list[dict[str, object]]:
+        """Who seems to harvest, as GET /ops/limits tells of them."""
+        return operations.harvesting(self._held)
+
     async def condition(self) -> Condition:
         """Of the log, as GET /ops/journal tells of it."""
         now = time.monotonic()

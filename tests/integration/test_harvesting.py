@@ -18,7 +18,7 @@ from gateway.harvesting import held_to, step_of
 from gateway.partners import keeping
 from gateway.partners.directory import Institution
 from gateway.postgres import Connection
-from gateway.problems import AbnormalUsage, NotFound, QuotaExceeded
+from gateway.problems import AbnormalUsage, AuditUnavailable, NotFound, QuotaExceeded
 from gateway.quota.limit import DAY, day_end
 from gateway.vocabulary import (
     Limits,
@@ -148,6 +148,25 @@ async def test_a_stop_is_entered_and_kept_and_spends_nothing(desk: Desk) -> None
     assert refused.value.retry_after is None
     assert call.decision is not None
     assert await desk.used() == used
+
+
+async def test_no_step_is_taken_without_its_entry(desk: Desk) -> None:
+    await scan(desk)
+    async with desk.superuser.transaction():
+        await desk.superuser.execute("LOCK TABLE batches IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(AuditUnavailable):
+            await desk.lookups.harvesting.take_steps()
+    await taken(desk, Step.NONE)
+    # As a probe would.
+    desk.lookups.journal.found_writable()
+    async with steps_taken(desk):
+        await taken(desk, Step.STOP)
+    entered = await desk.superuser.fetchval(
+        "SELECT count(*) FROM readable_entries WHERE operation = $1",
+        Operation.HARVEST_STOP,
+    )
+    # The one of the first try may have been written unheard of.
+    assert entered in {1, 2}
 
 
 async def test_a_stop_outlives_redis_and_evidence_does_not(

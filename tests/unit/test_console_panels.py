@@ -75,6 +75,17 @@ async def test_a_panel_that_fails_says_so_and_the_others_stand(
     assert "Workers" in await operating._panel(cast("Visit", visit), "state")
 
 
+def test_who_seems_to_harvest_is_shown_where_there_is_anybody() -> None:
+    texts = Texts("en")
+    told: dict[str, Any] = {"first": {"refused": [], "used": []}, "suspects": []}
+    nobody = html("ops_institutions.html", texts, told)
+    assert "Who seems to harvest" not in nobody
+    suspect = {"id": 7, "name": "Bank <b>", "step": "stop", "rule": "scan", "at": ""}
+    somebody = html("ops_institutions.html", texts, told | {"suspects": [suspect]})
+    for words in ("Who seems to harvest", "Bank &lt;b&gt;", "stop", "scan"):
+        assert words in somebody
+
+
 def test_the_code_of_others_is_what_its_authors_published() -> None:
     folder = files("gateway.console") / "static" / "vendor"
     told = (folder / "README.md").read_text("utf-8")
