@@ -9,11 +9,13 @@ from typing import Final
 import asyncpg
 import pytest
 
+from gateway.embedded.passage import Lost, Passage
 from tests.acceptance import questions
 from tests.acceptance.callers import Caller
 from tests.acceptance.ledger import of_institution
 from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import LOG, Service
+from tests.acceptance.wire import Answer
 from tests.faults.breaking import account_once_back, answer_when
 from tests.faults.load import Load, under_load
 
@@ -141,3 +143,60 @@ async def test_a_log_that_takes_longer_than_a_second_releases_nothing(
     entered = await of_institution(service.auditor_dsn, caller.institution)
     billable = sum(entry["charged"] for entry in entered)
     assert billable <= await day_used(service, caller) <= billable + refused
+
+
+@asynccontextmanager
+async def beside(
+    service: Service, caller: Caller
+) -> AsyncIterator[tuple[Passage, Load]]:
+    """Another gateway, whose way to the log can be cut off, under load of its own."""
+    port = service.log.port
+    async with Passage(port).open() as way:
+        straight = service.environment["GATEWAY_POSTGRES_DSN"]
+        dsn = straight.replace(f":{port}/", f":{way.port}/")
+        async with service.second_gateway(GATEWAY_POSTGRES_DSN=dsn) as gateway:
+            load = Load(gateway.port, lambda: asking(service, caller), float("inf"))
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(8):
+                    tasks.create_task(load.keep_asking())
+                await load.first_success(after=0, within=5)
+                try:
+                    yield way, load
+                finally:
+                    load.ending = True
+
+
+def worst(load: Load) -> Answer:
+    """The answer with the highest status so far."""
+    return max((one.answer for one in load.answered), key=lambda one: one.status)
+
+
+@pytest.mark.parametrize(
+    "lost", ["answer", pytest.param("question", marks=pytest.mark.slow)]
+)
+async def test_a_commit_that_is_cut_off_releases_nothing_and_its_charge_stays(
+    service: Service, lost: Lost
+) -> None:
+    caller = service.newcomer()
+    async with beside(service, caller) as (way, load):
+        assert way.lose(lost, of=b"gateway-journal") == 1
+        await answer_when(
+            lambda: asyncio.sleep(0, worst(load)),
+            lambda answer: answer.status == 503,
+            since=time.monotonic(),
+            within=ANSWER_SECONDS + SLACK,
+        )
+        back = time.monotonic()
+        seconds = await load.first_success(after=back, within=FIRST_SUCCESS_SECONDS)
+        assert seconds <= FIRST_SUCCESS_SECONDS
+    refused = [one.answer for one in load.answered if one.answer.status == 503]
+    assert {one.reason for one in refused} == {"audit-unavailable"}
+    assert not any("resident" in one.json for one in refused)
+    assert max(one.answer.seconds for one in load.answered) <= ANSWER_SECONDS + SLACK
+    assert not load.lost
+    unanswered = await check_entries(service, load, caller)
+    # Of one flush at most: the calls after it ended at their beginning.
+    assert 1 <= unanswered <= 8 if lost == "answer" else unanswered == 0
+    disclosed = len(load.answered) - len(refused)
+    used = await day_used(service, caller)
+    assert disclosed + max(1, unanswered) <= used <= disclosed + 8
