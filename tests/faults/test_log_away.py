@@ -143,3 +143,14 @@ async def failed(service: Service) -> float:
         for reason in REASONS
     ]
     return sum(one or 0 for one in told)
+
+
+async def test_without_the_log_its_public_face_says_so(service: Service) -> None:
+    async with away(service.log, "stopped"):
+        told = await answer_when(
+            lambda: service.ask("GET", "/log/checkpoint"),
+            lambda answer: answer.status != 200,
+            since=time.monotonic(),
+            within=NOT_READY_SECONDS,
+        )
+    assert (told.status, told.reason) == (503, "audit-unavailable")
