@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from granian.constants import Interfaces, Loops, RuntimeModes
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server.mp import MPServer, WorkerProcess
 from litestar.types import ASGIApp
@@ -144,6 +144,8 @@ def _workers(settings: ServeSettings) -> Workers:
         port=settings.port,
         interface=Interfaces.ASGI,
         workers=_count(settings),
+        # Where HTTP/2 is possible as well, who sends nothing is waited for for ever.
+        http=HTTPModes.http1,
         runtime_mode=RuntimeModes.st,
         loop=Loops.uvloop,
         websockets=False,
