@@ -14,7 +14,7 @@ from tests.acceptance.browsing import Browser
 from tests.acceptance.ledger import entries, of_institution
 from tests.acceptance.nginx import NAME, Nginx
 from tests.acceptance.service import Service
-from tests.acceptance.wire import HERE
+from tests.acceptance.wire import HERE, Answer
 
 pytestmark = [pytest.mark.acceptance]
 
@@ -88,6 +88,38 @@ async def test_what_is_too_long_is_refused_by_the_gateway_and_far_beyond_by_ngin
             assert ("access-id" in answer.headers) is by_gateway
     made = await of_institution(service.auditor_dsn, caller.institution)
     assert [entry["reason"] for entry in made] == ["payload-too-large"] * len(sizes)
+
+
+async def hand_in(front: Nginx, key: str | None, lines: int, source: str) -> Answer:
+    """A job of lines that say nothing."""
+    async with front.connection(source=source) as connection:
+        return await connection.ask(
+            *("POST", "/v1/jobs?operation=verify&purpose=kyc"),
+            key=key,
+            body=b"{}\n" * lines,
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+
+
+async def test_a_job_that_is_longer_than_any_buffer_is_passed_on(
+    service: Service, front: Nginx
+) -> None:
+    caller = service.newcomer()
+    answer = await hand_in(front, caller.key, 50_000, HERE)
+    assert (answer.status, answer.reason) == (400, "invalid-request")
+    (entry,) = await of_institution(service.auditor_dsn, caller.institution)
+    assert entry["access_id"] == answer.access_id
+
+
+async def test_a_job_that_is_refused_unread_is_entered_and_no_fault_of_its_length(
+    service: Service, front: Nginx
+) -> None:
+    # The gateway answers and closes; nginx, that is still writing, may not hear it.
+    answer = await hand_in(front, None, 2**20, "127.0.10.4")
+    assert answer.status in {401, 502}
+    assert answer.json["status"] == answer.status
+    (entry,) = await entries(service.auditor_dsn, "e.address = '127.0.10.4'")
+    assert entry["reason"] == "unauthenticated"
 
 
 @pytest.mark.parametrize(
