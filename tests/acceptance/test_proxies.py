@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.acceptance]
 
 PROXY: Final = "127.0.9.1"
 CALLER: Final = "203.0.113.7"
+# Far more than an address has at once, however slow the machine is.
+MANY: Final = 5_000
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +83,15 @@ async def test_a_key_is_admitted_from_its_networks_through_the_proxy_alone(
 async def test_what_is_bounded_by_address_is_bounded_by_the_callers(
     behind: Gateway,
 ) -> None:
-    async def statuses(told: str) -> set[int]:
-        async with Connection.opened(behind.port, source=PROXY) as connection:
-            headers = {"X-Forwarded-For": told}
-            asked = [
-                (await connection.ask("GET", "/log/key", headers=headers)).status
-                for _ in range(300)
-            ]
-        return set(asked)
-
-    assert await statuses("203.0.113.50") == {200, 429}
     async with Connection.opened(behind.port, source=PROXY) as connection:
-        headers = {"X-Forwarded-For": "203.0.113.51"}
-        assert (await connection.ask("GET", "/log/key", headers=headers)).status == 200
+
+        async def status(told: str) -> int:
+            headers = {"X-Forwarded-For": told}
+            return (await connection.ask("GET", "/log/key", headers=headers)).status
+
+        for _ in range(MANY):
+            if await status("203.0.113.50") == 429:
+                break
+        else:
+            pytest.fail("the caller's address is not bounded")
+        assert await status("203.0.113.51") == 200
