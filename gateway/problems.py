@@ -66,8 +66,10 @@ class Forbidden(Refusal):
     reason = Reason.FORBIDDEN
 
 
-class NotApproved(Forbidden):
+class NotApproved(Refusal):
     """What a second auditor has to approve first; it waits for one now."""
+
+    reason = Reason.FORBIDDEN
 
 
 class AddressNotAllowed(Refusal):

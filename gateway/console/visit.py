@@ -272,6 +272,8 @@ async def _let_in(visit: Visit, role: Actor | None, work: Work) -> Response[Any]
         return await work(visit)
     except Refused as refused:
         return visit.problem(refused.answer)
+    except Problem as problem:
+        return visit.problem(read(rendering.problem(problem)))
 
 
 def _plainly(request: HttpRequest, problem: Problem) -> Response[bytes]:

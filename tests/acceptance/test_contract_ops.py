@@ -12,6 +12,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from gateway.edge.openapi import DOCUMENT
+from gateway.quota.epochs import KNOWN_SECONDS
 from tests.acceptance import questions
 from tests.acceptance.callers import PLENTY, Caller
 from tests.acceptance.ledger import entries, of_institution
@@ -19,6 +20,7 @@ from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import Service
 from tests.acceptance.windows import DAY, MINUTE, clear_of_turn
 from tests.acceptance.wire import Answer, Connection
+from tests.integration.limiting import redis_counts
 
 pytestmark = [pytest.mark.acceptance]
 
@@ -247,6 +249,9 @@ async def test_without_redis_the_limits_are_told_as_degraded(service: Service) -
         answer = await connection.ask(
             "GET", "/ops/limits?order=used&limit=2", key=service.staff["ops"]
         )
+    # It had limits counted in PostgreSQL, for everybody.
+    await redis_counts(service.environment["GATEWAY_POSTGRES_DSN"])
+    await asyncio.sleep(KNOWN_SECONDS)
     assert answer.status == 200
     rows = answer.json["institutions"]
     assert [one["degraded"] for one in rows] == [True, True]

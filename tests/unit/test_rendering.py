@@ -29,6 +29,7 @@ IANA = "https://iana.org/assignments/http-problem-types#"
 SENT: list[tuple[Problem, int, str]] = [
     (problems.Unauthenticated(7), 401, "/problems/unauthenticated"),
     (problems.Forbidden(), 403, "/problems/forbidden"),
+    (problems.NotApproved("a second one has to"), 403, "/problems/forbidden"),
     (problems.AddressNotAllowed(), 403, "/problems/address-not-allowed"),
     (problems.AgreementInactive(), 403, "/problems/agreement-inactive"),
     (problems.NotGranted("fields", ("kk",)), 403, "/problems/not-granted"),
