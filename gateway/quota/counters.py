@@ -32,6 +32,8 @@ CAPACITY: Final = 20_000
 # With the round trip's own slack below the 250 ms in which a lost Redis is noticed.
 PATIENCE: Final = 0.22
 PROBE_SECONDS: Final = 0.25
+# Less than it takes until limits are counted elsewhere: loading there waits for this.
+LOAD_SECONDS: Final = 1.0
 # No epoch: connections are to be made anew.
 NEVER: Final = -1
 # Institutions are numbered from 1.
@@ -99,7 +101,11 @@ class Counters:
     async def load(
         self, states: Mapping[int, State], generations: Mapping[int, str]
     ) -> None:
-        """Puts counters where there are none of their generation, if it still is one."""
+        """Puts counters where there are none of their generation, if it still is one.
+
+        Raises:
+            TimeoutError: within LOAD_SECONDS, a server did not say that it has them.
+        """
         together = defaultdict[tuple[str, str], list[int]](list)
         for one in states:
             key = self._servers.generation_key(one)
@@ -111,10 +117,11 @@ class Counters:
             packed = msgspec.msgpack.encode(numbers)
             wire = await self._servers.wire_of(ones[0])
             ways[wire].append(("EVAL", LOAD.text, len(keys), *keys, generation, packed))
-        for wire, commands in ways.items():
-            for answer in await wire.ask(partial(_whoever_it_is, commands)):
-                if isinstance(answer, ResponseError):
-                    raise answer
+        async with PatienceUntil(asyncio.get_running_loop().time() + LOAD_SECONDS):
+            for wire, commands in ways.items():
+                for answer in await wire.ask(partial(_whoever_it_is, commands)):
+                    if isinstance(answer, ResponseError):
+                        raise answer
 
     async def _flush(self, asks: list[Ask]) -> Sequence[Answer | Failed]:
         epoch = await self._epochs.current()

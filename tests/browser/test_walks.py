@@ -29,7 +29,10 @@ TRANSFERRED: Final = (
 CLAIMS: Final = {"birth_date": "1890-01-05"}
 
 
-@pytest.fixture(params=SCREENS, ids=str)
+WIDE, NARROW = SCREENS
+
+
+@pytest.fixture(params=[WIDE, pytest.param(NARROW, marks=pytest.mark.slow)], ids=str)
 async def walker(
     request: pytest.FixtureRequest, chromium: Browser, service: Service, tmp_path: Path
 ) -> AsyncIterator[Walker]:

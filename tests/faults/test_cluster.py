@@ -93,6 +93,7 @@ async def test_limits_of_many_hold_exactly_over_workers_and_masters(
     assert sum(count > 0 for count in held) == len(cluster.nodes) // 2
 
 
+@pytest.mark.slow
 async def test_a_failover_that_loses_writes_admits_nobody_beyond_and_refuses_nobody_below(
     service: Service, cluster: ValkeyCluster
 ) -> None:

@@ -28,6 +28,7 @@ LIMITS: Final = {"rate": 600, "burst": 400, "day": 10_000, "month": 10_000}
 KILLS: Final = 6
 
 
+@pytest.mark.slow
 async def test_each_item_has_one_entry_and_one_answer_whoever_dies(
     service: Service,
 ) -> None:

@@ -130,9 +130,8 @@ async def spend(service: Service, caller: Caller, calls: int) -> Counter[int]:
     return Counter(answer.status for answer in answers)
 
 
-@pytest.mark.parametrize(
-    "how", ["stopped", pytest.param("frozen", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
 async def test_a_days_quota_is_exact_through_the_loss_and_the_return_of_redis(
     service: Service, how: How
 ) -> None:

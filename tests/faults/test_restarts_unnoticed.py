@@ -31,7 +31,14 @@ async def call_in_parallel(service: Service) -> Counter[tuple[int, str | None]]:
     return Counter((answer.status, answer.reason) for answer in answers)
 
 
-@pytest.mark.parametrize("which", ["log", "registry", "valkey"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        "valkey",
+        pytest.param("log", marks=pytest.mark.slow),
+        pytest.param("registry", marks=pytest.mark.slow),
+    ],
+)
 async def test_no_call_fails_for_a_restart_that_was_over_before_it(
     service: Service, which: str
 ) -> None:

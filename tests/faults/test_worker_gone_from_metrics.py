@@ -35,6 +35,7 @@ async def test_a_killed_workers_gauges_leave_the_metrics(service: Service) -> No
     assert await metric(service, "gateway_workers") == WORKERS
 
 
+@pytest.mark.slow
 async def test_workers_that_are_replaced_one_by_one_are_not_counted_as_dead(
     service: Service,
 ) -> None:
