@@ -79,6 +79,7 @@ class Pulse:
         self._readings = deque[Reading](maxlen=int(OVER / EVERY) + 1)
         self._turn = asyncio.Lock()
         self._kept: dict[str, tuple[float, object]] = {}
+        self._figures: Figures
 
     async def figures(self) -> Figures:
         """Over the last ten seconds, or as many as somebody has been watching."""
@@ -92,8 +93,10 @@ class Pulse:
             newest = self._readings[-1]
             if len(self._readings) == 1 or now - newest.at >= EVERY / 2:
                 newest = await asyncio.to_thread(Reading)
+                # Once for all panels and all who watch: it costs more than to draw them.
+                self._figures = figures(self._readings[0], newest)
                 self._readings.append(newest)
-            return figures(self._readings[0], newest)
+            return self._figures
 
     async def institutions(self, order: Order) -> list[dict[str, object]]:
         """The first few, as GET /ops/limits tells of them."""
