@@ -14,12 +14,19 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 import structlog
 
-from gateway.embedded.processes import Account, Child, ServerError, account_for
+from gateway.embedded.processes import (
+    Account,
+    Child,
+    ServerError,
+    account_for,
+    command_line,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -188,7 +195,7 @@ class Supervised(ABC):
                     f"{self.title} in {self.folder} is run by another user "
                     f"(process {pid})."
                 ) from error
-            if wait_until(lambda: not self.running, patience):
+            if wait_until(partial(self._is_over, pid), patience):
                 return
             log.warning(
                 "embedded_server_slow_to_end", server=self.title, signal=step.name
@@ -197,6 +204,10 @@ class Supervised(ABC):
             raise ServerError(
                 f"{self.title} in {self.folder} (process {self.pid}) does not end."
             )
+
+    def _is_over(self, pid: int) -> bool:
+        """PostgreSQL takes its file away before its process, and its port, are gone."""
+        return not self.running and command_line(pid) == ""
 
     def _choose_port(self) -> int:
         if self._wanted_port is not None:
