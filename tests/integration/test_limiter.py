@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from gateway.clock import SECOND, ServerClock
 from gateway.embedded.valkey import ValkeyServer
 from gateway.problems import ReducedCapacity
+from gateway.quota.counters import PATIENCE
 from gateway.quota.limit import REFUSALS_A_MINUTE, Decision
 from gateway.quota.limiter import Limiter
 from gateway.quota.script import refused_key, state_key
@@ -31,7 +32,8 @@ INSTITUTION, KEY = 123, 7
 TIGHT = Limits(rate=1_000_000, burst=10_000, day=100, month=1_000)
 SLOW = Limits(rate=1, burst=5, day=1_000, month=1_000)
 # The contract's 250 ms, and what a busy test machine may add to waking up.
-NOTICED, SLACK = 0.25, 0.05
+# What a busy machine may hold one of them up for beyond what is promised.
+NOTICED, SLACK = 0.25, 0.5
 FAILURES = ("gateway_flush_failures_total", {"stage": "limiter"})
 UNRETURNED = ("gateway_charges_not_given_back_total",)
 
@@ -206,7 +208,7 @@ async def test_refusals_block_only_that_key_for_the_rest_of_that_minute(
 async def test_a_stopped_redis_is_noticed_and_found_again(
     redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    async with limiter_of(redis, database) as limiter:
+    async with limiter_of(redis, database, patience=PATIENCE) as limiter:
         charged = await limiter.admit(INSTITUTION, KEY, TIGHT)
         unreturned = REGISTRY.get_sample_value(*UNRETURNED) or 0
         valkey.stop()
@@ -218,6 +220,7 @@ async def test_a_stopped_redis_is_noticed_and_found_again(
                 await limiter.count_refusal(INSTITUTION, KEY)
         finally:
             valkey.start()
+        assert statistics.median(waits) < NOTICED
         assert max(waits) < NOTICED + SLACK
         assert [line["event"] for line in logs] == ["limiter_lost_redis"]
         assert REGISTRY.get_sample_value(*UNRETURNED) == unreturned + 1
@@ -231,7 +234,7 @@ async def test_a_stopped_redis_is_noticed_and_found_again(
 async def test_a_hanging_redis_is_noticed_and_found_again(
     redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    async with limiter_of(redis, database) as limiter:
+    async with limiter_of(redis, database, patience=PATIENCE) as limiter:
         await limiter.admit(INSTITUTION, KEY, TIGHT)
         pid = valkey.pid
         assert pid is not None
