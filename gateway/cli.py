@@ -1,37 +1,26 @@
 """The command line. What was asked for goes to stdout, sentences to stderr (exits.py)."""
 
 import asyncio
-import json
-import os
-import pwd
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated
 
 import typer
 
 from gateway import (
     audit_commands,
-    changes,
+    certificate_commands,
     doctor_command,
     here_commands,
     options,
     quota_commands,
     tables,
 )
-from gateway.changes import Change, Kept, Made, Pen
-from gateway.edge import strict
-from gateway.exits import NOTHING_SUCH, may_go, session, told
+from gateway.command_changes import NO_INSTITUTION, answer, change, look, tell
+from gateway.exits import may_go, session, told
 from gateway.migration import migrate as bring_up_to_date
 from gateway.partners import keeping, listing, terms
-from gateway.postgres import Connection
 from gateway.problems import Fault
-from gateway.settings import AdminSettings, NumberedKeys, OwnerSettings, read_settings
+from gateway.settings import OwnerSettings, read_settings
 from gateway.vocabulary import Operation
-
-T = TypeVar("T")
-N = TypeVar("N", bound=int | str | Kept)
-
-_NO_INSTITUTION: Final = "There is no such institution."
 
 
 def _group(words: str) -> typer.Typer:
@@ -59,6 +48,9 @@ app.command()(here_commands.demo)
 app.command()(here_commands.bench)
 app.command()(doctor_command.doctor)
 app.command()(here_commands.chaos)
+institution_app.command()(certificate_commands.bind)
+institution_app.command()(certificate_commands.unbind)
+institution_app.command()(certificate_commands.certificates)
 
 
 @app.command()
@@ -108,31 +100,31 @@ def create_institution(
     name: str, *, reason: options.Reason, as_json: options.AsJson = False
 ) -> None:
     """Make an institution; answers its id."""
-    made = _change(
+    made = change(
         Operation.INSTITUTION_CREATE,
         reason,
         lambda connection, _: keeping.create_institution(connection, name),
     )
-    _answer({"id": made.result}, made, as_json=as_json)
+    answer({"id": made.result}, made, as_json=as_json)
 
 
 @institution_app.command("list")
 def list_institutions(*, as_json: options.AsJson = False) -> None:
     """List all institutions."""
-    kept = _read(listing.list_institutions)
+    kept = look(listing.list_institutions)
     tables.show(tables.of_institutions(kept), as_json=as_json)
 
 
 @institution_app.command("release")
 def release_institution(institution: int, *, reason: options.Reason) -> None:
     """Let an institution go that was slowed or stopped; it is watched anew."""
-    made = _change(
+    made = change(
         Operation.INSTITUTION_RELEASE,
         reason,
         lambda connection, _: keeping.release_institution(connection, institution),
-        missing=_NO_INSTITUTION,
+        missing=NO_INSTITUTION,
     )
-    _tell(made)
+    tell(made)
 
 
 @agreement_app.command("create")
@@ -156,7 +148,7 @@ def create_agreement(
     faults: list[Fault] = []
     from_at = options.read_instant(begins, faults, "/from")
     to_at = options.read_instant(ends, faults, "/to")
-    made = _change(
+    made = change(
         Operation.AGREEMENT_CREATE,
         reason,
         lambda connection, _: keeping.create_agreement(
@@ -169,9 +161,9 @@ def create_agreement(
             limits=options.given_limits(rate, burst, day, month),
         ),
         faults,
-        missing=_NO_INSTITUTION,
+        missing=NO_INSTITUTION,
     )
-    _answer({"id": made.result}, made, as_json=as_json)
+    answer({"id": made.result}, made, as_json=as_json)
 
 
 @agreement_app.command("change")
@@ -196,7 +188,7 @@ def change_agreement(
     limits = options.given_limits(rate, burst, day, month)
     if not (begins or ends or grant or limits or status or shadow):
         faults.append(Fault("", "nothing is given that would change"))
-    made = _change(
+    made = change(
         Operation.AGREEMENT_CHANGE,
         reason,
         lambda connection, _: keeping.change_agreement(
@@ -212,13 +204,13 @@ def change_agreement(
         faults,
         missing="There is no such agreement.",
     )
-    _tell(made)
+    tell(made)
 
 
 @agreement_app.command("list")
 def list_agreements(*, as_json: options.AsJson = False) -> None:
     """List all agreements, with their grants and limits."""
-    kept = _read(listing.list_agreements)
+    kept = look(listing.list_agreements)
     tables.show(tables.of_agreements(kept), as_json=as_json)
 
 
@@ -235,7 +227,7 @@ def create_key(
     """Make a key; its text is shown this once. Two may live, so that one replaces one."""
     faults: list[Fault] = []
     dead_from = options.read_optional_instant(not_after, faults, "/not_after")
-    made = _change(
+    made = change(
         Operation.KEY_CREATE,
         reason,
         lambda connection, peppers: keeping.create_key(
@@ -247,28 +239,28 @@ def create_key(
             environment=options.environment(test=test),
         ),
         faults,
-        missing=_NO_INSTITUTION,
+        missing=NO_INSTITUTION,
     )
     key = made.result
-    _answer({"id": key.id, "key": key.text}, made, as_json=as_json)
+    answer({"id": key.id, "key": key.text}, made, as_json=as_json)
 
 
 @key_app.command("revoke")
 def revoke_key(key: str, *, reason: options.Reason) -> None:
     """End a key, or a token, by its id: within a second every worker refuses it."""
-    made = _change(
+    made = change(
         Operation.KEY_REVOKE,
         reason,
         lambda connection, _: keeping.revoke_key(connection, key),
         missing="There is no such key.",
     )
-    _tell(made)
+    tell(made)
 
 
 @key_app.command("list")
 def list_keys(*, as_json: options.AsJson = False) -> None:
     """List institutions' keys, dead ones too; never a secret."""
-    kept = _read(listing.list_keys)
+    kept = look(listing.list_keys)
     tables.show(tables.of_keys(kept), as_json=as_json)
 
 
@@ -285,7 +277,7 @@ def create_staff(
     """Make a member of staff; the text of the token is shown this once."""
     faults: list[Fault] = []
     dead_from = options.read_optional_instant(not_after, faults, "/not_after")
-    made = _change(
+    made = change(
         Operation.STAFF_CREATE,
         reason,
         lambda connection, peppers: keeping.create_staff(
@@ -299,99 +291,23 @@ def create_staff(
         faults,
     )
     staff = made.result
-    _answer({"id": staff.id, "token": staff.token.text}, made, as_json=as_json)
+    answer({"id": staff.id, "token": staff.token.text}, made, as_json=as_json)
 
 
 @staff_app.command("revoke")
 def revoke_staff(staff: int, *, reason: options.Reason) -> None:
     """End the token of a member of staff, by the member's id."""
-    made = _change(
+    made = change(
         Operation.STAFF_REVOKE,
         reason,
         lambda connection, _: keeping.revoke_staff(connection, staff),
         missing="There is no such member of staff.",
     )
-    _tell(made)
+    tell(made)
 
 
 @staff_app.command("list")
 def list_staff(*, as_json: options.AsJson = False) -> None:
     """List all staff, those whose token is dead too; never a secret."""
-    kept = _read(listing.list_staff)
+    kept = look(listing.list_staff)
     tables.show(tables.of_staff(kept), as_json=as_json)
-
-
-def _login_name() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        # In a container an account may have a number and no name.
-        return f"uid {os.getuid()}"
-
-
-def _change(
-    operation: Operation,
-    reason: str,
-    work: Callable[[Connection, NumberedKeys], Awaitable[N]],
-    faults: list[Fault] | None = None,
-    *,
-    missing: str = NOTHING_SUCH,
-) -> Made[N]:
-    """Makes a change and its entry, or ends the command."""
-    found = faults or []
-    change = Change(operation, *_why_and_who(reason, found))
-
-    async def make() -> Made[N]:
-        settings = read_settings(AdminSettings)
-        peppers = NumberedKeys.read(settings.pepper_file, setting="GATEWAY_PEPPER_FILE")
-        async with session(settings.admin_dsn, setting="GATEWAY_ADMIN_DSN") as opened:
-            return await changes.make(
-                opened,
-                Pen(peppers),
-                change,
-                lambda connection: work(connection, peppers),
-                found,
-            )
-
-    with told(missing=missing):
-        return asyncio.run(make())
-
-
-def _why_and_who(reason: str, faults: list[Fault]) -> tuple[str | None, str | None]:
-    # A login name may be a NIK, where staff have named accounts so.
-    return (
-        strict.read_text(
-            reason,
-            faults,
-            "/reason",
-            shortest=changes.SHORTEST_REASON,
-            longest=changes.LONGEST_REASON,
-        ),
-        strict.read_text(_login_name(), faults, "/operator"),
-    )
-
-
-def _read(work: Callable[[Connection], Awaitable[T]]) -> T:
-    async def read() -> T:
-        dsn = read_settings(AdminSettings).admin_dsn
-        async with session(dsn, setting="GATEWAY_ADMIN_DSN") as connection:
-            return await work(connection)
-
-    with told():
-        return asyncio.run(read())
-
-
-def _answer(values: dict[str, object], made: Made[T], *, as_json: bool) -> None:
-    """Writes what was made: as JSON all of it, else the last value alone."""
-    _tell(made)
-    name, value = [*values.items()][-1]
-    if name != "id":
-        typer.echo(f"The {name} is shown this once and kept nowhere:", err=True)
-    if as_json:
-        typer.echo(json.dumps(values | {"access_id": made.access_id}))
-    else:
-        typer.echo(value)
-
-
-def _tell(made: Made[T]) -> None:
-    typer.echo(f"Done, and in the audit log as {made.access_id}.", err=True)

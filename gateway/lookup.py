@@ -95,6 +95,7 @@ def identify(
     access.key = KeyName(key.number, key.id)
     access.institution = key.institution
     access.actor = key.staff.role if key.staff else Actor.INSTITUTION
+    directory.check_certificate(key, access.certificate, now)
     if key.networks and not (access.address and key.admits(access.address)):
         raise AddressNotAllowed
     return key

@@ -18,6 +18,7 @@ from rich.text import Text
 from gateway.clock import JAKARTA_OFFSET, to_datetime, to_text
 from gateway.partners import documents
 from gateway.partners.agreement import Agreement, Grant
+from gateway.partners.certificates import Certificate
 from gateway.partners.documents import Document
 from gateway.partners.listing import InstitutionRecord, KeyRecord, StaffRecord
 from gateway.vocabulary import Limits
@@ -78,6 +79,17 @@ def of_keys(records: Sequence[KeyRecord]) -> Listing:
     terms = ("id", "institution", "not after", "admitted from")
     heading = (*terms, "created", "revoked", "last used")
     return Listing(heading, rows, list(map(documents.of_key, records)))
+
+
+def of_certificates(certificates: Sequence[Certificate]) -> Listing:
+    rows = []
+    for one in certificates:
+        which = (str(one.id), str(one.institution), one.label, one.fingerprint.hex())
+        lived = (one.not_after, one.created_at, one.unbound_at)
+        rows.append((*which, *map(_local, lived)))
+    terms = ("label", "fingerprint", "not after", "created", "unbound")
+    heading = ("id", "institution", *terms)
+    return Listing(heading, rows, list(map(documents.of_certificate, certificates)))
 
 
 def of_staff(records: Sequence[StaffRecord]) -> Listing:

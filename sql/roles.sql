@@ -31,12 +31,12 @@ GRANT USAGE ON SCHEMA registry TO gateway_registry;
 GRANT SELECT ON registry.gateway_residents TO gateway_registry;
 
 -- The directory.
-GRANT SELECT ON directory_version, purposes, institutions, agreements, grants, staff, keys TO gateway_hot, gateway_admin;
+GRANT SELECT ON directory_version, purposes, institutions, agreements, grants, staff, keys, certificates TO gateway_hot, gateway_admin;
 GRANT SELECT ON purposes, institutions, agreements, staff TO gateway_auditor;
 GRANT SELECT (number, id, institution, staff) ON keys TO gateway_auditor;
 GRANT SELECT (number, id) ON keys TO gateway_receipts;
 GRANT SELECT ON purposes TO gateway_receipts;
-GRANT INSERT ON institutions, agreements, grants, staff, keys TO gateway_admin;
+GRANT INSERT ON institutions, agreements, grants, staff, keys, certificates TO gateway_admin;
 GRANT UPDATE (name) ON institutions TO gateway_admin;
 -- Workers take steps; a trigger leaves it to the admin's role to let an institution go.
 GRANT UPDATE (harvest_step, harvest_rule, harvest_at) ON institutions TO gateway_hot, gateway_admin;
@@ -45,6 +45,7 @@ GRANT UPDATE (from_at, to_at, status, rate, burst, day, month) ON agreements TO 
 GRANT UPDATE (shadow_rate, shadow_burst, shadow_day, shadow_month, shadow_since) ON agreements TO gateway_admin;
 GRANT DELETE ON grants TO gateway_admin;
 GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
+GRANT UPDATE (unbound_at) ON certificates TO gateway_admin;
 GRANT SELECT, INSERT ON changes TO gateway_admin;
 GRANT SELECT ON changes TO gateway_auditor;
 

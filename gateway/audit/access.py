@@ -15,7 +15,8 @@ class Access:
 
     `outcome` is set by whoever answers; `access_id` by the journal, once durable. A batch
     that is answered consists of `parts`, each an access of its own, and has a name of its
-    own; one that is not is one access that counts for all.
+    own; one that is not is one access that counts for all. `certificate` is the SHA-256 of
+    the caller's, where the connection has one: it is compared, and not entered.
     """
 
     operation: Operation
@@ -36,6 +37,7 @@ class Access:
     access_id: str | None = None
     count: int = 1
     parts: "list[Access] | None" = None
+    certificate: bytes | None = None
 
     def entry(self, now: int) -> Entry:
         if self.outcome is None:

@@ -10,7 +10,7 @@ from ipaddress import IPv6Network
 
 from gateway.audit.entry import Entry
 from gateway.clock import SECOND
-from gateway.vocabulary import Reason
+from gateway.vocabulary import Actor, Reason
 
 MINUTE = 60 * SECOND
 SINGLY = 10
@@ -38,8 +38,12 @@ def _whose(entry: Entry) -> object:
 
 def _joined(one: Entry, other: Entry) -> Entry:
     """What two alike refusals have in common, counted together."""
+    # Of one key some may be refused for its secret and others for what came with it.
+    same = one.institution == other.institution
     return replace(
         one,
+        actor=one.actor if same else Actor.UNIDENTIFIED,
+        institution=one.institution if same else None,
         at=max(one.at, other.at),
         count=one.count + other.count,
         operation=one.operation if one.operation == other.operation else None,

@@ -22,6 +22,7 @@ from gateway.edge.caller import (
     MOST_BODY,
     HttpRequest,
     Services,
+    certificate,
     check_declared,
     header_values,
     read_body,
@@ -167,7 +168,10 @@ class Visit:
         if self.session is not None:
             with suppress(Unauthenticated):
                 now = self.held.clock.now()
-                self.key = self.held.directory.identify(self.session.proved, now)
+                key = self.held.directory.identify(self.session.proved, now)
+                presented = certificate(self.request)
+                self.held.directory.check_certificate(key, presented, now)
+                self.key = key
 
     async def ask(self, handler: HTTPRouteHandler, **asked: Any) -> Answer:
         """One call of the API as whoever is signed in; see within.ask."""

@@ -81,3 +81,12 @@ SELECT clock_timestamp();
 SELECT count(*) AS keys, min(not_after) AS first
 FROM keys
 WHERE revoked_at IS NULL AND not_after BETWEEN now() AND now() + $1::interval;
+
+-- name: ending_certificates
+-- How many institutions have no certificate that admits them beyond $1 from now, though they are
+-- bound to one, and when does the first have none? Reads all bindings.
+SELECT count(*) AS institutions, min(ends) AS first
+FROM (
+    SELECT max(not_after) AS ends FROM certificates WHERE unbound_at IS NULL GROUP BY institution
+) AS bound
+WHERE ends < now() + $1::interval;

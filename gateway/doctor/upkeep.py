@@ -13,6 +13,7 @@ from gateway.doctor.surroundings import clock_apart
 from gateway.postgres import Connection
 
 KEYS_LEFT: Final = timedelta(days=14)
+CERTIFICATES_LEFT: Final = timedelta(days=30)
 DAYS_AHEAD: Final = 3
 
 
@@ -25,6 +26,7 @@ async def examine(dsn: str, *, patience: float) -> list[Finding]:
                 *_quoting(await answer(connection, "quoting")),
                 *await _partitions(connection),
                 *await _keys(connection),
+                *await _certificates(connection),
             ]
     except NotExamined:
         # Told of already, where its role is examined.
@@ -80,3 +82,16 @@ async def _keys(connection: Connection) -> list[Finding]:
         f"at {first}. Give their holders others."
     )
     return [warning("keys-end", says)]
+
+
+async def _certificates(connection: Connection) -> list[Finding]:
+    row = await connection.fetchrow(SQL["ending_certificates"], CERTIFICATES_LEFT)
+    if row is None or not row["institutions"]:
+        return []
+    first = f"{row['first']:%Y-%m-%dT%H:%M:%SZ}"
+    says = (
+        f"Institutions whose last client certificate ends within {CERTIFICATES_LEFT.days} "
+        f"days, or has: {row['institutions']}, the first at {first}. Their keys are refused "
+        "from then on: bind the certificates that follow."
+    )
+    return [warning("certificates-end", says)]

@@ -26,7 +26,7 @@ from gateway.audit.whole_log import WholeLog
 from gateway.batching import Batches
 from gateway.changes import Keeper
 from gateway.clock import ServerClock
-from gateway.edge import rendering
+from gateway.edge import proxies, rendering
 from gateway.edge.health import Health
 from gateway.jobs.desk import Jobs
 from gateway.jobs.worker import JobWorker
@@ -108,7 +108,17 @@ def client_address(request: HttpRequest) -> str:
 
 def begin(request: HttpRequest, operation: Operation) -> Access:
     client = request.scope["client"]
-    return Access(operation, parse_address(client[0]) if client else None)
+    return Access(
+        operation,
+        parse_address(client[0]) if client else None,
+        certificate=certificate(request),
+    )
+
+
+def certificate(request: HttpRequest) -> bytes | None:
+    """The SHA-256 of the caller's certificate, as a proxy of ours tells it; or None."""
+    presented = request.scope.get(proxies.CERTIFICATE)
+    return presented if isinstance(presented, bytes) else None
 
 
 def header_values(request: HttpRequest, name: bytes) -> list[str]:

@@ -1,20 +1,24 @@
-"""Whose call it is behind a proxy: the one place where a header tells an address.
+"""Whose call it is behind a proxy: the one place where a header tells who is calling.
 
 It stands before everything else, and sets the client of the ASGI scope, from which all
 the rest takes it: entries, allow lists of keys, floods, throttles, jobs, the console.
+Beside it in the scope, under CERTIFICATE, stands what certificate the client has.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.audit.entry import parse_address
+from gateway.edge import certificates
 from gateway.settings import Network
 
 HEADER: Final = b"x-forwarded-for"
+# Of the scope: no caller can set it, as it could a header.
+CERTIFICATE: Final = "gateway.client_certificate"
 
 
 class TrustedProxies:
@@ -35,6 +39,11 @@ class TrustedProxies:
             if self._read(peer)[1]:
                 told = [v for n, v in scope["headers"] if n == HEADER]
                 scope["client"] = (self._client(peer, told), port)
+                shown = [v for n, v in scope["headers"] if n == certificates.HEADER]
+                if shown:
+                    # A key of ours, which the type of a scope does not know.
+                    noted = cast("dict[str, Any]", scope)
+                    noted[CERTIFICATE] = certificates.presented(shown)
         await self._app(scope, receive, send)
 
     def _judged(self, text: str) -> tuple[str, bool]:

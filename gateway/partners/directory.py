@@ -12,6 +12,7 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hmac import compare_digest
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -21,7 +22,8 @@ import asyncpg
 from gateway.clock import ServerClock, from_datetime
 from gateway.partners import keys
 from gateway.partners.agreement import Agreement
-from gateway.partners.listing import read_agreement, read_instant
+from gateway.partners.certificates import Bindings, Certificate
+from gateway.partners.listing import read_agreement, read_certificate, read_instant
 from gateway.partners.terms import Network
 from gateway.postgres import Connection, Link, queries
 from gateway.problems import ReducedCapacity, Unauthenticated
@@ -100,6 +102,7 @@ class _Snapshot:
     institutions: dict[int, Institution] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     keys_by_number: dict[int, Key] = field(default_factory=dict)
+    bindings: Bindings = field(default_factory=Bindings)
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ class _Changes:
     institutions: list[tuple[int, str, Precaution]]
     agreements: list[Agreement]
     keys: list[Key]
+    certificates: list[Certificate]
 
     def apply(self, snapshot: _Snapshot) -> None:
         """Bring a snapshot up to date without waiting, so that nobody sees half."""
@@ -127,6 +131,7 @@ class _Changes:
             holder = known[agreement.institution]
             others = (one for one in holder.agreements if one.id != agreement.id)
             known[holder.id] = replace(holder, agreements=(*others, agreement))
+        snapshot.bindings.apply(self.certificates)
         snapshot.version = self.version
 
 
@@ -179,6 +184,15 @@ class Directory:
         if not proved:
             raise Unauthenticated(None if key is None else key.number)
         return _living(key, now)
+
+    def check_certificate(self, key: Key, presented: bytes | None, now: int) -> None:
+        """Refuse a key that needs another certificate than the connection's, or any.
+
+        Raises:
+            Unauthenticated: as of the server's instant `now`.
+        """
+        bindings = self._snapshot.bindings
+        bindings.check(key.institution, key.number, presented, now)
 
     def institution(self, number: int) -> Institution | None:
         return self._snapshot.institutions.get(number)
@@ -307,6 +321,9 @@ def _living(key: Key | None, now: int) -> Key:
 
 
 async def _read_changes(connection: Connection, since: int) -> _Changes:
+    changed = (since, None, 0, None, None)
+    # A worker goes on serving while it reads everything anew.
+    in_portions = partial(connection.cursor, prefetch=ROWS_AT_ONCE)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         return _Changes(
             version=await connection.fetchval(_SQL["directory_version"]),
@@ -316,23 +333,16 @@ async def _read_changes(connection: Connection, since: int) -> _Changes:
             ],
             institutions=[
                 (row["id"], row["name"], _read_precaution(row))
-                for row in await connection.fetch(
-                    _SQL["institutions"], since, None, 0, None, None
-                )
+                for row in await connection.fetch(_SQL["institutions"], *changed)
             ],
-            # In portions: a worker goes on serving while it reads everything anew.
             agreements=[
                 read_agreement(row)
-                async for row in connection.cursor(
-                    *(_SQL["agreements"], since, None, 0, None, None),
-                    prefetch=ROWS_AT_ONCE,
-                )
+                async for row in in_portions(_SQL["agreements"], *changed)
             ],
-            keys=[
-                _read_key(row)
-                async for row in connection.cursor(
-                    _SQL["keys"], since, prefetch=ROWS_AT_ONCE
-                )
+            keys=[_read_key(row) async for row in in_portions(_SQL["keys"], since)],
+            certificates=[
+                read_certificate(row)
+                for row in await connection.fetch(_SQL["certificates"], *changed)
             ],
         )
 

@@ -6,6 +6,7 @@ Instants are in UTC, as the contract writes them.
 
 from gateway.clock import to_text
 from gateway.partners.agreement import Agreement, Grant
+from gateway.partners.certificates import Certificate
 from gateway.partners.listing import InstitutionRecord, KeyRecord, StaffRecord
 from gateway.vocabulary import GRANTABLE_OPERATIONS
 
@@ -42,6 +43,18 @@ def of_key(record: KeyRecord) -> Document:
         "created_at": to_text(record.created_at),
         "revoked_at": _instant(record.revoked_at),
         "last_used_at": _instant(record.last_used_at),
+    }
+
+
+def of_certificate(certificate: Certificate) -> Document:
+    return {
+        "id": certificate.id,
+        "institution": certificate.institution,
+        "fingerprint": certificate.fingerprint.hex(),
+        "label": certificate.label,
+        "not_after": to_text(certificate.not_after),
+        "created_at": to_text(certificate.created_at),
+        "unbound_at": _instant(certificate.unbound_at),
     }
 
 

@@ -1,4 +1,4 @@
-"""What an admin changes: institutions, agreements, keys and staff.
+"""What an admin changes: institutions, agreements, keys, certificates and staff.
 
 Each function works on the caller's connection, inside the caller's transaction (READ
 COMMITTED), because the entry of the change is written in the same one: a crash leaves
@@ -41,6 +41,15 @@ class NewKey:
 class NewStaff:
     id: int
     token: NewKey
+
+
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """A binding that is ended; with none `left` its institution calls without again."""
+
+    id: int
+    institution: int
+    left: int
 
 
 async def create_institution(connection: Connection, name: object) -> int:
@@ -217,6 +226,56 @@ async def revoke_key(connection: Connection, key_id: str) -> str:
     if await connection.fetchval(_SQL["revoke_key"], ended) is None:
         raise NotFound
     return ended
+
+
+async def bind_certificate(
+    connection: Connection,
+    *,
+    institution: int,
+    fingerprint: object,
+    label: object,
+    not_after: int,
+) -> int:
+    """Bind an institution to a client certificate, and return the binding's id.
+
+    From now on its keys are accepted with this one or another that it is bound to, and
+    no longer without any.
+
+    Args:
+        connection: in the caller's transaction.
+        institution: whose keys need it.
+        fingerprint: the SHA-256 of the certificate's DER, in hexadecimal.
+        label: what people call it.
+        not_after: the instant from which it admits nobody.
+
+    Raises:
+        InvalidRequest: the fingerprint or the label cannot be one, or it is bound already.
+        NotFound: there is no such institution.
+    """
+    faults: list[Fault] = []
+    digest_of_it = terms.read_fingerprint(fingerprint, faults)
+    named = terms.read_name(label, faults, "/label")
+    _refuse(faults)
+    await _lock_institution(connection, institution)
+    if await connection.fetchval(_SQL["is_bound"], institution, digest_of_it):
+        raise InvalidRequest([Fault("/fingerprint", "is bound already")])
+    wanted = (institution, digest_of_it, named, to_datetime(not_after))
+    number: int = await connection.fetchval(_SQL["insert_certificate"], *wanted)
+    return number
+
+
+async def unbind_certificate(connection: Connection, certificate: int) -> Unbound:
+    """End a binding to a certificate. To do it again changes nothing.
+
+    Raises:
+        NotFound: there is no such binding.
+    """
+    ended = terms.require_id(certificate)
+    holder = await connection.fetchval(_SQL["unbind_certificate"], ended)
+    if holder is None:
+        raise NotFound
+    left = await connection.fetchval(_SQL["count_certificates"], holder)
+    return Unbound(ended, holder, left)
 
 
 async def create_staff(

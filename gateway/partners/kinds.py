@@ -6,6 +6,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from gateway.partners import documents, listing
 from gateway.partners.agreement import Agreement
+from gateway.partners.certificates import Certificate
 from gateway.partners.documents import Document
 from gateway.partners.listing import InstitutionRecord, KeyRecord, StaffRecord
 from gateway.vocabulary import Operation
@@ -52,6 +53,14 @@ KEYS: Final[Kind[KeyRecord]] = Kind(
     documents.of_key,
     lambda one: one.number,
 )
+CERTIFICATES: Final[Kind[Certificate]] = Kind(
+    "certificates",
+    Operation.CERTIFICATE_READ,
+    (Operation.CERTIFICATE_BIND, Operation.CERTIFICATE_UNBIND),
+    listing.list_certificates,
+    documents.of_certificate,
+    lambda one: one.id,
+)
 STAFF: Final[Kind[StaffRecord]] = Kind(
     "staff",
     Operation.STAFF_READ,
@@ -62,6 +71,6 @@ STAFF: Final[Kind[StaffRecord]] = Kind(
 )
 CHANGED: Final[Mapping[Operation, Kind[Any]]] = {
     operation: kind
-    for kind in (INSTITUTIONS, AGREEMENTS, KEYS, STAFF)
+    for kind in (INSTITUTIONS, AGREEMENTS, KEYS, CERTIFICATES, STAFF)
     for operation in kind.changed
 }

@@ -19,6 +19,7 @@ from gateway.partners.agreement import (
     fields_of,
     operations_of,
 )
+from gateway.partners.certificates import Certificate
 from gateway.partners.terms import Network, require_id, require_key_id
 from gateway.postgres import Connection, Reader, queries
 from gateway.problems import NotFound
@@ -153,6 +154,19 @@ async def list_staff(
     ]
 
 
+async def list_certificates(
+    connection: Connection,
+    *,
+    only: int | None = None,
+    part: Part = _ALL,
+    institution: int | None = None,
+) -> list[Certificate]:
+    """Bindings to certificates, ended ones too."""
+    wanted = None if only is None else require_id(only)
+    rows = await connection.fetch(_SQL["certificates"], 0, wanted, *part, institution)
+    return [read_certificate(row) for row in _found(rows, only)]
+
+
 async def limits_of(connection: Reader, institution: int) -> Limits | None:
     """The limits an institution is held to now; None without any agreement.
 
@@ -197,6 +211,19 @@ def read_agreement(row: asyncpg.Record) -> Agreement:
         limits=Limits(row["rate"], row["burst"], row["day"], row["month"]),
         grants={grant.purpose: grant for grant in (Grant(*each) for each in columns)},
         shadow=_read_shadow(row),
+    )
+
+
+def read_certificate(row: asyncpg.Record) -> Certificate:
+    """Build a binding from a row of the query `certificates`."""
+    return Certificate(
+        id=row["id"],
+        institution=row["institution"],
+        fingerprint=row["fingerprint"],
+        label=row["label"],
+        not_after=from_datetime(row["not_after"]),
+        created_at=from_datetime(row["created_at"]),
+        unbound_at=read_instant(row["unbound_at"]),
     )
 
 

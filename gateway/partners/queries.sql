@@ -82,6 +82,19 @@ WHERE (institution = coalesce($4, institution) OR id = $1) AND id = coalesce($1,
 ORDER BY number
 LIMIT $3;
 
+-- name: certificates
+-- Which bindings to certificates changed after version $1 (one, $2, if given), the first $4 above
+-- id $3 (of one institution, $5, if given)? certificates_changed, or the primary key.
+SELECT id, institution, fingerprint, label, not_after, created_at, unbound_at
+FROM certificates
+WHERE
+    version > $1
+    AND id = coalesce($2, id)
+    AND id > $3
+    AND institution = coalesce($5, institution)
+ORDER BY id
+LIMIT $4;
+
 -- name: staff_members
 -- Who is staff (one of them, $1, if given), under which token, the first $3 above id $2? Never a
 -- digest. The primary key.
@@ -181,6 +194,26 @@ RETURNING number;
 -- Ends every token of a member of staff, once. keys_of_staff.
 UPDATE keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE staff = $1
 RETURNING number;
+
+-- name: is_bound
+-- Is an institution bound to the certificate with this fingerprint? certificates_bound_once.
+SELECT EXISTS (
+    SELECT FROM certificates WHERE institution = $1 AND fingerprint = $2 AND unbound_at IS NULL
+);
+
+-- name: insert_certificate
+-- Binds an institution to a certificate; answers the binding's id.
+INSERT INTO certificates (institution, fingerprint, label, not_after) VALUES ($1, $2, $3, $4)
+RETURNING id;
+
+-- name: unbind_certificate
+-- Ends a binding, once: a second time keeps the first instant. Primary key.
+UPDATE certificates SET unbound_at = coalesce(unbound_at, clock_timestamp()) WHERE id = $1
+RETURNING institution;
+
+-- name: count_certificates
+-- To how many certificates is an institution bound, over or not? certificates_bound_once.
+SELECT count(*) FROM certificates WHERE institution = $1 AND unbound_at IS NULL;
 
 -- name: insert_change
 -- What a change was about, what that became, why, and by whom.

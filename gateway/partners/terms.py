@@ -35,6 +35,7 @@ _GRANT_MEMBERS: Final = frozenset(
 _WRITTEN_ID: Final = re.compile(r"[1-9][0-9]{0,9}")
 # A name is kept and shown like any other free text.
 _NIK_OR_KEY: Final = re.compile(r"\d{16}|gd[ks]_(?:live|test)_[0-9A-Za-z]{8}")
+_FINGERPRINT: Final = re.compile(r"[0-9A-Fa-f]{64}")
 _ROLES: Final = {role.word: role for role in STAFF_ROLES}
 
 
@@ -47,15 +48,25 @@ class GrantTerms(NamedTuple):
     name_similarity: float
 
 
-def read_name(value: object, faults: list[Fault]) -> str:
+def read_name(value: object, faults: list[Fault], at: str = "/name") -> str:
     name = value.strip() if isinstance(value, str) else ""
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         detail = f"must be 1 to {LONGEST_NAME} printable characters"
-        faults.append(Fault("/name", detail))
+        faults.append(Fault(at, detail))
     elif _NIK_OR_KEY.search(name):
         detail = "must hold neither 16 digits in a row nor a key"
-        faults.append(Fault("/name", detail))
+        faults.append(Fault(at, detail))
     return name
+
+
+def read_fingerprint(value: object, faults: list[Fault]) -> bytes:
+    """Read the SHA-256 of a certificate in hexadecimal, as openssl or sha256sum print it."""
+    text = value.replace(":", "") if isinstance(value, str) else ""
+    if not _FINGERPRINT.fullmatch(text):
+        detail = "must be the SHA-256 of a certificate: 64 hexadecimal digits"
+        faults.append(Fault("/fingerprint", detail))
+        return b""
+    return bytes.fromhex(text)
 
 
 def read_role(value: object, faults: list[Fault]) -> Actor:

@@ -11,9 +11,12 @@ import pytest
 
 from tests.acceptance import nginx, questions
 from tests.acceptance.browsing import Browser
+from tests.acceptance.callers import Caller
+from tests.acceptance.certificates import HEADER, bind, escaped
 from tests.acceptance.ledger import entries, of_institution
 from tests.acceptance.nginx import NAME, Nginx
 from tests.acceptance.service import Service
+from tests.acceptance.serving import Gateway
 from tests.acceptance.wire import HERE, Answer
 
 pytestmark = [pytest.mark.acceptance]
@@ -26,15 +29,19 @@ PROBLEM: Final = "application/problem+json"
 
 
 @pytest.fixture(scope="module")
-async def front(
-    service: Service, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Nginx]:
+async def behind(service: Service) -> AsyncIterator[Gateway]:
+    """A gateway that trusts an nginx here."""
     nginx.program()
+    async with service.second_gateway(GATEWAY_TRUSTED_PROXIES=HERE) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+async def front(
+    behind: Gateway, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Nginx]:
     folder = tmp_path_factory.mktemp("nginx")
-    async with (
-        service.second_gateway(GATEWAY_TRUSTED_PROXIES=HERE) as gateway,
-        nginx.running(folder, gateway.port) as front,
-    ):
+    async with nginx.running(folder, behind.port) as front:
         yield front
 
 
@@ -191,17 +198,40 @@ async def test_nothing_that_a_caller_sent_is_in_what_nginx_writes(front: Nginx) 
     assert "/v1/" not in front.written
 
 
-async def test_with_the_marks_taken_away_a_caller_needs_a_certificate(
-    tmp_path: Path,
+async def account(
+    front: Nginx, caller: Caller, stem: str | None, **headers: str
+) -> Answer:
+    """The caller's, over a connection with the certificate of that name, or with none."""
+    context = front.trusting()
+    if stem is not None:
+        context.load_cert_chain(
+            front.folder / f"{stem}.pem", front.folder / f"{stem}.key"
+        )
+    async with front.connection(context=context) as connection:
+        return await connection.ask(
+            "GET", "/v1/account", key=caller.key, headers=headers
+        )
+
+
+async def test_with_the_marks_taken_away_a_bound_key_needs_its_certificate(
+    service: Service, behind: Gateway, front: Nginx, tmp_path: Path
 ) -> None:
-    # Before no gateway at all: 502 is of a caller who was let in.
-    async with nginx.running(tmp_path, 9, MTLS) as closed:
-        known = closed.trusting()
-        known.load_cert_chain(tmp_path / "clients.pem", tmp_path / "clients.key")
-        for context, status in ((closed.trusting(), 400), (known, 502)):
-            async with closed.connection(context=context) as connection:
-                answer = await connection.ask("GET", "/health/live")
-            assert (answer.status, answer.json["status"]) == (status, status)
+    free, bound = service.newcomer(), service.newcomer()
+    async with nginx.running(tmp_path, behind.port, MTLS) as asking:
+        await bind(service, bound, tmp_path / "clients.pem")
+        nginx.write_certificate(tmp_path, "stranger", "bank.example")
+        assert (await account(asking, bound, "clients")).status == 200
+        refused = await account(asking, bound, None)
+        assert refused.reason == "unauthenticated"
+        # What no authority of ours signed is let in nowhere, by nginx itself.
+        assert (await account(asking, bound, "stranger")).status == 400
+        for stem in ("clients", None):
+            assert (await account(asking, free, stem)).status == 200
+        # Whoever sends the certificate, which is no secret, in a header of his own.
+        told = {HEADER: escaped(tmp_path / "clients.pem")}
+        for one in (asking, front):
+            answer = await account(one, bound, None, **told)
+            assert answer.reason == "unauthenticated"
 
 
 async def test_a_refused_call_is_entered_with_the_callers_address(

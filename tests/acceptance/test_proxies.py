@@ -1,12 +1,15 @@
 """Behind proxies of ours: the entry and the allow list are of whom they ask for."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.acceptance import questions
+from tests.acceptance import nginx, questions
 from tests.acceptance.callers import Caller
+from tests.acceptance.certificates import HEADER, bind, escaped
 from tests.acceptance.ledger import Entry, of_institution
 from tests.acceptance.service import Service
 from tests.acceptance.serving import Gateway
@@ -18,6 +21,7 @@ PROXY: Final = "127.0.9.1"
 CALLER: Final = "203.0.113.7"
 # Far more than an address has at once, however slow the machine is.
 MANY: Final = 5_000
+OF_ITS_OWN: Final = frozenset({"access-id", "date", "content-length"})
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,42 @@ async def test_a_key_is_admitted_from_its_networks_through_the_proxy_alone(
     for source, headers in ((PROXY, elsewhere), (PROXY, {}), ("127.0.9.2", told)):
         refused = await ask(behind, caller, source, headers)
         assert refused.reason == "address-not-allowed"
+
+
+async def test_a_bound_key_is_accepted_with_its_certificate_through_the_proxy_alone(
+    service: Service, behind: Gateway, tmp_path: Path
+) -> None:
+    for stem in ("ours", "next", "other"):
+        nginx.write_certificate(tmp_path, stem, "bank.example")
+    caller = service.newcomer()
+    for stem in ("ours", "next"):
+        await bind(service, caller, tmp_path / f"{stem}.pem")
+    ours, following, other = (
+        escaped(tmp_path / f"{stem}.pem") for stem in ("ours", "next", "other")
+    )
+    for shown in (ours, following):
+        assert (await ask(behind, caller, PROXY, {HEADER: shown})).status == 200
+    wrong = await ask(
+        behind, replace(caller, key=service.newcomer().key[:-1]), PROXY, {}
+    )
+    for source, headers in (
+        (PROXY, {}),
+        (PROXY, {HEADER: other}),
+        (PROXY, {HEADER: ours, HEADER.lower(): ours}),
+        ("127.0.9.2", {HEADER: ours}),
+    ):
+        refused = await ask(behind, caller, source, headers)
+        assert refused.status == wrong.status == 401
+        assert told(refused) == told(wrong)
+        entry = await entry_of(service, caller, refused)
+        assert (entry["outcome"], entry["reason"]) == ("refused", "unauthenticated")
+        assert (entry["actor"], entry["key"]) == ("institution", caller.key_id)
+
+
+def told(answer: Answer) -> tuple[dict[str, str], dict[str, Any]]:
+    """All that a refusal says, but for what names this one."""
+    headers = {n: v for n, v in answer.headers.items() if n not in OF_ITS_OWN}
+    return headers, {n: v for n, v in answer.json.items() if n != "access_id"}
 
 
 async def test_what_is_bounded_by_address_is_bounded_by_the_callers(

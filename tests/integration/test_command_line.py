@@ -1,28 +1,23 @@
 """The command line as a person meets it: a process, its output and its exit code."""
 
 import asyncio
-import json
 import os
 import pwd
 import re
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gateway.audit.inspection import Criteria, Inspection
 from gateway.clock import from_datetime
 from gateway.partners.directory import Directory, Key
-from gateway.postgres import Connection, pool
+from gateway.postgres import Connection
 from gateway.problems import Unauthenticated
 from gateway.settings import NumberedKeys
 from tests.conftest import Database
+from tests.integration.commanding import WHY, CommandLine, command_line
 from tests.integration.directories import opened
 
-WHY = ("--reason", "letter 12 of the ministry")
 TERMS = (
     *("--from", "2026-01-01", "--to", "2027-01-01T00:00:00Z"),
     *("--rate", "50", "--burst", "100", "--day", "1000", "--month", "20000"),
@@ -31,63 +26,9 @@ TERMS = (
 )
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class CommandLine:
-    database: Database
-    pepper: Path
-
-    @property
-    def settings(self) -> dict[str, str]:
-        return {
-            "GATEWAY_ADMIN_DSN": self.database.dsn("admin"),
-            "GATEWAY_PEPPER_FILE": str(self.pepper),
-        }
-
-    async def run(self, *words: str, **settings: str) -> Ended:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", *words),
-            env={"PATH": os.environ["PATH"], **self.settings, **settings},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        ended = Ended(process.returncode or 0, out.decode(), err.decode())
-        assert "Traceback" not in ended.err
-        return ended
-
-    async def made(self, *words: str) -> Any:
-        """What a `create` answers."""
-        return (await self.run(*words, *WHY, "--json")).document
-
-    async def listed(self, what: str) -> Any:
-        return (await self.run(what, "list", "--json")).document
-
-    async def entries(self) -> list[dict[str, Any]]:
-        """Every line of the log, oldest first."""
-        dsn = self.database.dsn("auditor")
-        async with pool(dsn, name="test", size=1, statement_seconds=10) as opened_pool:
-            page = await Inspection(opened_pool).page(Criteria(), None, 100)
-        return [json.loads(line) for line, _ in reversed(page.entries)]
-
-
 @pytest.fixture
 async def gateway(database: Database, tmp_path: Path) -> CommandLine:
-    pepper = tmp_path / "pepper"
-    pepper.touch(mode=0o600)
-    pepper.write_text(f"1:{'ab' * 32}\n", "ascii")
-    return CommandLine(database, pepper)
+    return command_line(database, tmp_path)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from gateway.vocabulary import (
     Step,
 )
 from tests.conftest import Database
+from tests.integration.commanding import WHY, CommandLine
 from tests.integration.desks import (
     CANARY,
     CLAIMS,
@@ -40,7 +41,6 @@ from tests.integration.desks import (
     now,
     opened_desk,
 )
-from tests.integration.test_command_line import WHY, CommandLine
 
 pytestmark = pytest.mark.integration
 

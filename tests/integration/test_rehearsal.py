@@ -22,8 +22,8 @@ from gateway.problems import QuotaExceeded
 from gateway.vocabulary import Operation, Outcome, Reason
 from tests.conftest import Database
 from tests.integration import logs
+from tests.integration.commanding import CommandLine, Ended
 from tests.integration.desks import GRANT, YEAR, Desk, now, opened_desk
-from tests.integration.test_command_line import CommandLine, Ended
 
 pytestmark = pytest.mark.integration
 

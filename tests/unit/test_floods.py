@@ -184,3 +184,14 @@ def test_every_refusal_is_entered_or_counted() -> None:
         )
         singles += not floods.absorb(entry)
     assert singles + sum(entry.count for entry in floods.drain()) == 500
+
+
+def test_of_one_key_no_institution_is_named_for_whom_not_all_came() -> None:
+    # Refused for the certificate alone, and with a wrong secret: of one key, alike.
+    proved = replace(KNOWN, reason=Reason.UNAUTHENTICATED)
+    guessed = replace(proved, actor=Actor.UNIDENTIFIED, institution=None)
+    floods = flooded(proved)
+    assert all(absorbed(floods, proved, guessed, proved))
+    (joined,) = floods.drain()
+    assert (joined.actor, joined.institution) == (Actor.UNIDENTIFIED, None)
+    assert (joined.key, joined.count) == (KNOWN.key, 3)
