@@ -29,7 +29,7 @@ from gateway.edge.caller import (
 from gateway.edge.listings import keeper_of
 from gateway.partners import documents, keeping, listing, terms
 from gateway.partners.agreement import Agreement
-from gateway.partners.keeping import NewKey, NewStaff
+from gateway.partners.keeping import NewKey, NewStaff, Unbound
 from gateway.partners.keys import Environment, Proved, environment_of
 from gateway.postgres import Connection
 from gateway.problems import Fault
@@ -41,6 +41,7 @@ AGREEMENT_MEMBERS: Final = ("institution", "from", "to", "grants", "limits")
 CHANGE_MEMBERS: Final = (*AGREEMENT_MEMBERS, "status", "shadow")
 AS_THEY_COME: Final = ("institution", "grants", "limits", "status")
 KEY_MEMBERS: Final = ("institution", "not_after", "cidrs")
+CERTIFICATE_MEMBERS: Final = ("institution", "fingerprint", "label", "not_after")
 STAFF_MEMBERS: Final = ("role", "name", "not_after")
 NO_CHANGE: Final = "nothing is given that would change"
 N = TypeVar("N", bound=int | str | Kept)
@@ -242,6 +243,43 @@ async def revoke_key(request: HttpRequest, key: FromPath[str]) -> Response[bytes
         return partial(keeping.revoke_key, key_id=key)
 
     return await change(request, Operation.KEY_REVOKE, (), plan)
+
+
+@post("/admin/certificates", request_max_body_size=MOST_BODY)
+async def bind_certificate(request: HttpRequest) -> Response[bytes]:
+    def plan(asked: Asked) -> Work[int]:
+        ends = asked.instant("not_after")
+        return partial(
+            keeping.bind_certificate,
+            institution=asked.institution(),
+            fingerprint=asked.members.get("fingerprint"),
+            label=asked.members.get("label"),
+            # As in an agreement.
+            not_after=terms.LATEST if ends is None else ends,
+        )
+
+    operation = Operation.CERTIFICATE_BIND
+    return await change(request, operation, CERTIFICATE_MEMBERS, plan, _id)
+
+
+@delete(
+    "/admin/certificates/{certificate:str}",
+    status_code=200,
+    request_max_body_size=MOST_BODY,
+)
+async def unbind_certificate(
+    request: HttpRequest, certificate: FromPath[str]
+) -> Response[bytes]:
+    """To do it again changes nothing, and is 204; the last frees its institution."""
+
+    def plan(_: Asked) -> Work[Unbound]:
+        async def work(connection: Connection) -> Unbound:
+            number = terms.require_written_id(certificate)
+            return await keeping.unbind_certificate(connection, number)
+
+        return work
+
+    return await change(request, Operation.CERTIFICATE_UNBIND, (), plan)
 
 
 @post("/admin/staff", request_max_body_size=MOST_BODY)

@@ -1,4 +1,4 @@
-"""What an admin reads: institutions, agreements, keys and staff. Never a secret.
+"""What an admin reads: institutions, agreements, keys, certificates, staff. Never a secret.
 
 Each look is an entry. Lists come in pages, in the order of ids (of keys: in which they
 were made); `next` is the cursor of the page after, or null. One thing is told with its
@@ -17,7 +17,14 @@ from gateway.changes import Keeper, changes_of
 from gateway.edge import strict
 from gateway.edge.auditing import DEFAULT_PAGE, audited
 from gateway.edge.caller import HttpRequest, Services
-from gateway.partners.kinds import AGREEMENTS, INSTITUTIONS, KEYS, STAFF, Kind
+from gateway.partners.kinds import (
+    AGREEMENTS,
+    CERTIFICATES,
+    INSTITUTIONS,
+    KEYS,
+    STAFF,
+    Kind,
+)
 from gateway.partners.listing import Part
 from gateway.partners.terms import (
     HIGHEST_ID,
@@ -78,6 +85,18 @@ async def keys(request: HttpRequest) -> Response[bytes]:
 @get("/admin/keys/{key:str}")
 async def one_key(request: HttpRequest, key: FromPath[str]) -> Response[bytes]:
     return await _item(request, KEYS, lambda: require_key_id(key))
+
+
+@get("/admin/certificates")
+async def certificates(request: HttpRequest) -> Response[bytes]:
+    return await _page(request, CERTIFICATES, PARAMETERS_OF_HELD)
+
+
+@get("/admin/certificates/{certificate:str}")
+async def one_certificate(
+    request: HttpRequest, certificate: FromPath[str]
+) -> Response[bytes]:
+    return await _item(request, CERTIFICATES, lambda: require_written_id(certificate))
 
 
 @get("/admin/staff")

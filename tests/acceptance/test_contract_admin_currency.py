@@ -82,6 +82,25 @@ async def test_a_new_key_is_known_and_a_revoked_one_dead_within_a_second(
     await each_answers(workers, asked(other), 200)
 
 
+async def test_a_bound_key_is_refused_without_its_certificate_within_a_second(
+    admin: Admin, workers: list[Connection]
+) -> None:
+    caller = await admin.caller()
+    await each_answers(workers, asked(caller), 200)
+    bound = []
+    for digit in "ab":
+        terms = {"fingerprint": digit * 64, "not_after": "2100-01-01T00:00:00Z"}
+        wanted = {"institution": caller.institution, "label": "core banking", **terms}
+        bound.append((await admin.made("certificates", **wanted))["id"])
+        # These connections have none.
+        await each_answers(workers, asked(caller), 401)
+    first, last = bound
+    assert (await admin.ask("DELETE", f"certificates/{first}")).status == 204
+    await each_answers(workers, asked(caller), 401)
+    assert (await admin.ask("DELETE", f"certificates/{last}")).status == 204
+    await each_answers(workers, asked(caller), 200)
+
+
 async def test_a_token_of_staff_is_known_and_dead_within_a_second(
     admin: Admin, workers: list[Connection]
 ) -> None:

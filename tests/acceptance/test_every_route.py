@@ -38,6 +38,7 @@ PLACEHOLDERS: Final = {
     "institution": "1",
     "agreement": "1",
     "key": "Ab3dE6gH",
+    "certificate": "1",
     "member": "1",
 }
 

@@ -22,6 +22,7 @@ COMPONENTS: dict[str, Any] = OPENAPI["components"]
         ("AgreementRequest", administration.AGREEMENT_MEMBERS),
         ("AgreementChange", administration.CHANGE_MEMBERS),
         ("KeyRequest", administration.KEY_MEMBERS),
+        ("CertificateRequest", administration.CERTIFICATE_MEMBERS),
         ("StaffRequest", administration.STAFF_MEMBERS),
         ("OnlyReason", ()),
     ],
