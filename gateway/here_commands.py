@@ -48,7 +48,16 @@ def bench(
 
 def chaos(
     *,
-    minutes: Annotated[float, typer.Option(min=0.1)] = 2,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="2 without it and without --times.")
+    ] = None,
+    times: Annotated[
+        int | None, typer.Option(min=1, help="Each fault, however long that takes.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A fault by its printed name; repeat for more. Else all."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Without it: a new one, printed.")
     ] = None,
@@ -58,4 +67,10 @@ def chaos(
     from gateway.embedded.chaos import run  # noqa: PLC0415 - as above
 
     with told():
-        run(minutes, seed, as_json)
+        run(
+            minutes=minutes,
+            times=times,
+            only=only or [],
+            seed=seed,
+            json_file=as_json,
+        )

@@ -1,11 +1,13 @@
 """`gateway chaos`: clients that keep a ledger, while everything breaks around them.
 
 Faults come one at a time, in an order that the seed gives, every kind once before any
-comes twice. After each one the service is waited for and the log held against itself; in
+comes twice; all kinds, or those that are named. After each one the service is waited for and the log held against itself; in
 the end the ledger is held against the log (judging.py).
 """
 
 import asyncio
+import itertools
+import math
 import secrets
 import signal
 import tempfile
@@ -19,10 +21,11 @@ from typing import Final
 from gateway.audit.charges import Charges
 from gateway.audit.checkpoint import note_keys
 from gateway.embedded import clocks, demo, judging, outcome
-from gateway.embedded.faults import FAULTS, Fault
+from gateway.embedded.faults import Fault
 from gateway.embedded.history import History
 from gateway.embedded.judging import Finding, Span
 from gateway.embedded.outcome import Befallen, Outcome, console
+from gateway.embedded.plan import Plan
 from gateway.embedded.processes import ServerError
 from gateway.embedded.stage import WORKERS, Stage, set_up
 from gateway.embedded.wire import Connection, Lost
@@ -48,30 +51,32 @@ class Chaos:
     stage: Stage
     history: History
     chance: Random
-    faults: Sequence[Fault]
+    plan: Plan
     verified: Finding = field(
         default_factory=lambda: Finding("I4", "the log verifies after every recovery")
     )
     befallen: list[Befallen] = field(default_factory=list)
 
-    async def run(self, seconds: float) -> None:
-        """Faults for so long, while the clients ask; then all is quiet.
+    async def run(self) -> None:
+        """The faults of the plan, while the clients ask; then all is quiet.
 
         Raises:
-            ServerError: the service was not whole again.
+            ServerError: the service was not whole again, or no fault can be made.
         """
-        until = time.monotonic() + seconds
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.stage.asking.run())
-                await self._break_until(until)
+                await self._break()
                 self.stage.asking.ending = True
         except* ServerError as found:
             (error,) = found.exceptions
             raise error from None
         await asyncio.sleep(QUIET_SECONDS)
 
-    async def _break_until(self, until: float) -> None:
+    async def _break(self) -> None:
+        until = math.inf
+        if self.plan.minutes is not None:
+            until = time.monotonic() + self.plan.minutes * MINUTE
         await self._served(since=time.monotonic())
         for fault in self._drawn():
             if time.monotonic() > until:
@@ -80,9 +85,12 @@ class Chaos:
             await self._befall(fault)
 
     def _drawn(self) -> Iterator[Fault]:
-        """Without end: all of them in a random order, and again in another."""
-        possible = [fault for fault in self.faults if not missing(fault, self.stage)]
-        while True:
+        """All of them in a random order, and again in another: so often, or for ever."""
+        possible = [one for one in self.plan.faults if not missing(one, self.stage)]
+        if not possible:
+            raise ServerError("None of these faults can be made here.")
+        times = self.plan.times
+        for _ in itertools.count() if times is None else range(times):
             yield from self.chance.sample(possible, len(possible))
 
     async def _befall(self, fault: Fault) -> None:
@@ -145,52 +153,57 @@ def missing(fault: Fault, stage: Stage) -> str | None:
     return None
 
 
-def run(minutes: float, seed: int | None, json_file: Path | None) -> None:
+def run(
+    *,
+    minutes: float | None,
+    times: int | None,
+    only: Sequence[str],
+    seed: int | None,
+    json_file: Path | None,
+) -> None:
     """Runs, prints what befell and what came of it, and writes it as JSON.
 
     Raises:
+        InvalidRequest: see Plan.asked.
         ServerError: with a sentence: something could not be started or was never whole
             again, or an invariant is broken.
     """
     seed = secrets.randbelow(2**32) if seed is None else seed
+    plan = Plan.asked(seed, minutes, times, only)
     console.print(f"seed {seed}")
     with tempfile.TemporaryDirectory(prefix="gateway-chaos-") as folder:
         # Others may enter, so that an unprivileged server reaches its own folder.
         Path(folder).chmod(0o755)
-        found = asyncio.run(_interruptible(Path(folder), minutes, seed))
+        found = asyncio.run(_interruptible(Path(folder), plan))
     outcome.report(found, json_file)
     if broken := [one.name for one in found.findings if one.broken]:
         raise ServerError(f"Broken: {', '.join(broken)}.")
 
 
-async def _interruptible(folder: Path, minutes: float, seed: int) -> Outcome:
+async def _interruptible(folder: Path, plan: Plan) -> Outcome:
     task = asyncio.current_task()
     if task is not None:
         # As Ctrl-C, also where a shell started us with it ignored.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await play(folder, minutes=minutes, seed=seed)
+    return await play(folder, plan)
 
 
-async def play(
-    folder: Path, *, minutes: float, seed: int, faults: Sequence[Fault] = FAULTS
-) -> Outcome:
+async def play(folder: Path, plan: Plan) -> Outcome:
     """All of one run, in an empty folder."""
     began = time.monotonic()
-    chance = Random(seed)  # noqa: S311 - a plan, no secret
-    async with set_up(folder, minutes=minutes, chance=chance) as stage:
+    chance = Random(plan.seed)  # noqa: S311 - a plan, no secret
+    async with set_up(folder, minutes=plan.about_minutes, chance=chance) as stage:
         dsn = stage.auditor_dsn
         async with pool(dsn, name="chaos", size=2, statement_seconds=120) as auditor:
             signing = folder / "secrets" / "signing-key"
             keys = note_keys(NumberedKeys.read(signing, setting="its key"), demo.ORIGIN)
-            chaos = Chaos(stage, History(auditor, keys, folder), chance, faults)
-            await chaos.run(minutes * MINUTE)
+            chaos = Chaos(stage, History(auditor, keys, folder), chance, plan)
+            await chaos.run()
             findings = await _judge(chaos, auditor)
         statuses = stage.asking.ledger.statuses
-        not_run = {
-            fault.name: why for fault in faults if (why := missing(fault, stage))
-        }
+        not_run = {one.name: why for one in plan.faults if (why := missing(one, stage))}
     seconds = time.monotonic() - began
-    return Outcome(seed, minutes, seconds, statuses, chaos.befallen, not_run, findings)
+    return Outcome(plan, seconds, statuses, chaos.befallen, not_run, findings)
 
 
 async def _judge(chaos: Chaos, auditor: Pool) -> list[Finding]:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from gateway.embedded.asking import NOBODY_ANSWERED
 from gateway.embedded.judging import Finding, Span
+from gateway.embedded.plan import Plan
 
 console: Final = Console(highlight=False)
 
@@ -36,8 +37,7 @@ class Befallen:
 class Outcome:
     """Of one run; `statuses` are of answers, 0 where none came."""
 
-    seed: int
-    minutes: float
+    plan: Plan
     seconds: float
     statuses: Mapping[int, int]
     befallen: Sequence[Befallen]
@@ -67,7 +67,7 @@ def report(found: Outcome, json_file: Path | None) -> None:
         f"{status or 'none'}: {times:,}"
         for status, times in sorted(found.statuses.items())
     )
-    console.print(f"seed {found.seed}, {found.seconds:.0f} s, answers {told}")
+    console.print(f"seed {found.plan.seed}, {found.seconds:.0f} s, answers {told}")
     if json_file is not None:
         json_file.write_text(json.dumps(document(found), indent=1) + "\n", "utf-8")
 
@@ -75,8 +75,9 @@ def report(found: Outcome, json_file: Path | None) -> None:
 def document(found: Outcome) -> dict[str, object]:
     """As --json writes it."""
     return {
-        "seed": found.seed,
-        "minutes": found.minutes,
+        "seed": found.plan.seed,
+        "minutes": found.plan.minutes,
+        "times": found.plan.times,
         "seconds": round(found.seconds, 1),
         "calls": sum(found.statuses.values()),
         "answers": {

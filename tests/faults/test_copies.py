@@ -19,6 +19,7 @@ from gateway.embedded.copies import base_backup
 from gateway.embedded.faults import FAULTS, fail_over_postgres
 from gateway.embedded.history import History
 from gateway.embedded.judging import Span
+from gateway.embedded.plan import Plan
 from gateway.embedded.stage import Stage, set_up
 from gateway.postgres import pool
 from gateway.settings import NumberedKeys
@@ -34,7 +35,7 @@ async def test_a_failover_to_a_synchronous_standby_loses_no_acknowledged_entry(
     tmp_path: Path,
 ) -> None:
     kind = [fault for fault in FAULTS if fault.act is fail_over_postgres]
-    found = await play(tmp_path, minutes=0.3, seed=1, faults=kind)
+    found = await play(tmp_path, Plan(seed=1, minutes=0.3, faults=kind))
     # Shown when it fails.
     outcome.report(found, None)
     assert [one for one in found.findings if one.broken] == []

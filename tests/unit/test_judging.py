@@ -13,6 +13,7 @@ from gateway.embedded import chaos, judging
 from gateway.embedded.asking import FAR, Call, Ledger, Partner
 from gateway.embedded.judging import Finding, Span
 from gateway.embedded.outcome import Outcome
+from gateway.embedded.plan import Plan
 from gateway.quota.reconciliation import Difference
 
 FAULTS = [Span(10.0, 20.0)]
@@ -137,14 +138,34 @@ def test_the_command_ends_with_1_where_an_invariant_is_broken(
 ) -> None:
     finding = Finding("I3", "no entry is there twice", 7, broken, ["x"] * broken)
 
-    async def play(_: Path, *, minutes: float, seed: int) -> Outcome:
-        return Outcome(seed, minutes, 1.0, {0: 1, 200: 6}, [], {"k": "why"}, [finding])
+    async def play(_: Path, plan: Plan) -> Outcome:
+        return Outcome(plan, 1.0, {0: 1, 200: 6}, [], {"k": "why"}, [finding])
 
     monkeypatch.setattr(chaos, "play", play)
     file = tmp_path / "chaos.json"
     command = ["chaos", "--seed", "7", "--json", str(file)]
     assert CliRunner().invoke(app, command).exit_code == code
     told = json.loads(file.read_text("utf-8"))
-    assert (told["seed"], told["holds"]) == (7, not broken)
+    assert (told["seed"], told["minutes"], told["holds"]) == (7, 2, not broken)
     assert (told["answers"], told["unanswered"]) == ({"200": 6}, 1)
     assert told["not_run"] == {"k": "why"}
+
+
+def test_faults_are_chosen_by_their_names_and_number() -> None:
+    plan = Plan.asked(7, None, 3, ["FLUSHALL", "kill -9 of a worker"])
+    assert [one.name for one in plan.faults] == ["kill -9 of a worker", "FLUSHALL"]
+    assert (plan.minutes, plan.times) == (None, 3)
+    assert plan.about_minutes > 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--only", "FLUSH"], ["--minutes", "1", "--times", "1"]]
+)
+def test_what_cannot_be_planned_is_told_before_anything_starts(
+    wrong: list[str],
+) -> None:
+    told = CliRunner().invoke(app, ["chaos", *wrong])
+    assert told.exit_code == 2
+    assert told.stderr.startswith(
+        ("--only: no such fault; there are:\n", "--times: not")
+    )
