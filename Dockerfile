@@ -1,8 +1,10 @@
 # Two stages: pip and its cache stay in the first.
 FROM python:3.13-slim AS build
+# For traces: requirements-tracing.lock.
+ARG LOCK=requirements.lock
 RUN python -m venv /venv
-COPY requirements.lock .
-RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+COPY ${LOCK} .
+RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r ${LOCK}
 
 FROM python:3.13-slim
 # A number, since the files of secrets that are mounted belong to a number.

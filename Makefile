@@ -61,7 +61,7 @@ check: $(VENV)/.dev ## lint, format, types, import contracts
 audit: $(VENV)/audit/.tools ## known weaknesses of the locked dependencies (asks PyPI), and what they are: build/sbom.json
 	@mkdir -p build
 	@$(AUDIT)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements.lock
-	@for lock in requirements.lock requirements-dev.lock; do \
+	@for lock in requirements.lock requirements-tracing.lock requirements-dev.lock; do \
 	  echo "$$lock:"; $(AUDIT)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; done
 
 format: $(VENV)/.dev ## apply formatting and safe lint fixes
@@ -72,7 +72,8 @@ format: $(VENV)/.dev ## apply formatting and safe lint fixes
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 lock: ## resolve the dependencies anew
 	$(LOCK) pyproject.toml -o requirements.lock
-	$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+	$(LOCK) pyproject.toml --extra tracing -c requirements.lock -o requirements-tracing.lock
+	$(LOCK) --group dev -c requirements.lock -c requirements-tracing.lock -o requirements-dev.lock
 	$(LOCK) --group audit -o requirements-audit.lock
 
 clean: ## remove the virtual environment and the demo's data

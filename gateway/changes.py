@@ -231,7 +231,12 @@ class Keeper:
         self._link = link
         self._pen = Pen(peppers)
         self._turns = Gatherer[Work[None], Problem | None](
-            self._do, tasks=tasks, most=1, capacity=MOST_WAITING, patience=PATIENCE
+            self._do,
+            stage="changes",
+            tasks=tasks,
+            most=1,
+            capacity=MOST_WAITING,
+            patience=PATIENCE,
         )
 
     async def lend(self, work: Work[T]) -> T:

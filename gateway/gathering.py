@@ -6,6 +6,7 @@ queue is bounded: when it is full the caller is told, and memory is not spent.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
+
+from gateway import spans
 
 # A loop that comes so much later than it should was busy.
 STOOD_STILL = 0.01
@@ -87,7 +90,12 @@ class Failed:
 
 
 class Outcome(asyncio.Future[T]):
-    """A future that cancelling the task which waits for it leaves as it is."""
+    """A future that cancelling the task which waits for it leaves as it is.
+
+    `flight` is which flush carried it, where traces are wanted.
+    """
+
+    flight: spans.Flight | None = None
 
     @override
     def cancel(self, msg: object = None) -> bool:
@@ -142,6 +150,7 @@ class Gatherer(Generic[Ask, Answer]):
     Args:
         flush: answers a list of asks, in order, or says of some that they failed. If it
             raises, only its own asks fail.
+        stage: what it is called in traces.
         tasks: the group that owns the flushes.
         most: asks a flush may carry.
         capacity: asks that may wait.
@@ -154,6 +163,7 @@ class Gatherer(Generic[Ask, Answer]):
         self,
         flush: Callable[[list[Ask]], Awaitable[Sequence[Answer | Failed]]],
         *,
+        stage: str,
         tasks: asyncio.TaskGroup,
         most: int,
         capacity: int,
@@ -161,6 +171,7 @@ class Gatherer(Generic[Ask, Answer]):
         flights: int = 1,
     ) -> None:
         self._flush = flush
+        self._stage = stage
         self._tasks = tasks
         self._most = most
         self._capacity = capacity
@@ -178,7 +189,7 @@ class Gatherer(Generic[Ask, Answer]):
         loop = self._loop_with_room(1)
         outcome = self._enqueue(loop, item, loop.time() + self._patience, leads=1)
         self._see_that_it_flies()
-        answer = await settled(outcome)
+        answer = await self._settled(outcome)
         if isinstance(answer, Failed):
             raise Unanswered(sent=answer.sent) from answer.cause
         return answer
@@ -196,11 +207,22 @@ class Gatherer(Generic[Ask, Answer]):
             for place, item in enumerate(items)
         ]
         self._see_that_it_flies()
-        answers = [await settled(outcome) for outcome in outcomes]
+        answers = [await self._settled(outcomes[0])] if outcomes else []
+        answers += [await settled(outcome) for outcome in outcomes[1:]]
         for answer in answers:
             if isinstance(answer, Failed):
                 raise Unanswered(sent=answer.sent) from answer.cause
         return [answer for answer in answers if not isinstance(answer, Failed)]
+
+    async def _settled(self, outcome: "Outcome[Answer | Failed]") -> Answer | Failed:
+        told_to = spans.told_to
+        if told_to is None:
+            return await settled(outcome)
+        began = time.time_ns()
+        answer = await settled(outcome)
+        answered = not isinstance(answer, Failed)
+        told_to.stage(self._stage, began, outcome.flight, answered=answered)
+        return answer
 
     def _loop_with_room(self, number: int) -> asyncio.AbstractEventLoop:
         if len(self._queue) + number > self._capacity:
@@ -275,6 +297,10 @@ class Gatherer(Generic[Ask, Answer]):
         return taken
 
     async def _carry(self, asks: list[_Waiting[Ask, Answer]]) -> None:
+        if spans.told_to is not None:
+            flight = spans.Flight(time.time_ns(), len(asks))
+            for waiting in asks:
+                waiting.outcome.flight = flight
         cause: BaseException | None = None
         answers: Sequence[Answer | Failed] = ()
         try:

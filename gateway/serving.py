@@ -1,5 +1,6 @@
 """Runs the workers: one application each, on one port, respawned when they die."""
 
+import importlib.util
 import multiprocessing
 import os
 import resource
@@ -28,7 +29,13 @@ from gateway.edge.leaving import LEAVE, Leaving
 from gateway.edge.proxies import TrustedProxies
 from gateway.lifeline import be_parent, end_with_parent
 from gateway.routes import EXPRESS
-from gateway.settings import SealSettings, ServeSettings, read_settings
+from gateway.settings import (
+    BadSetting,
+    SealSettings,
+    ServeSettings,
+    TraceSettings,
+    read_settings,
+)
 
 DRAIN_SECONDS = 10
 RESPAWN_PAUSE = 0.3
@@ -103,6 +110,7 @@ def serve() -> None:
     """
     settings, sealing = read_settings(ServeSettings), read_settings(SealSettings)
     read_witnesses(sealing.witnesses_file)
+    _must_be_traceable()
     for sentence in must_be_safe(settings, sealing):
         sys.stderr.write(f"{sentence}\n")
     # A worker begins afresh: a fork would inherit modules that chose at their import
@@ -121,6 +129,16 @@ def serve() -> None:
         stopping.set()
         sealer.join()
         shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _must_be_traceable() -> None:
+    if not read_settings(TraceSettings).wanted:
+        return
+    if importlib.util.find_spec("opentelemetry") is None:
+        raise BadSetting(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: "
+            "install requirements-tracing.lock in place of requirements.lock."
+        )
 
 
 def _allow_open_files() -> None:
@@ -184,5 +202,9 @@ def worker() -> Leaving:
     app: ASGIApp = Express(create_app(settings), EXPRESS)
     if settings.trusted_proxies:
         app = TrustedProxies(app, settings.trusted_proxies)
+    if read_settings(TraceSettings).wanted:
+        from gateway.edge import tracing  # noqa: PLC0415 - 10 MB, for those who want it
+
+        app = tracing.Tracing(app, tracing.exporting(), settings.trusted_proxies)
     # In a reload the one that takes over listens after all that there are.
     return Leaving(app, newest=_count(settings))

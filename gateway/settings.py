@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AnyHttpUrl,
     BeforeValidator,
     DirectoryPath,
     Field,
@@ -128,6 +129,23 @@ class ServeSettings(GatewaySettings):
     workers: int | None = Field(default=None, ge=1, le=256)
 
 
+class TraceSettings(GatewaySettings):
+    """OpenTelemetry's own, as far as they say whether there are traces and how."""
+
+    model_config = SettingsConfigDict(env_prefix="OTEL_", env_ignore_empty=True)
+
+    exporter_otlp_endpoint: AnyHttpUrl | None = None
+    exporter_otlp_traces_endpoint: AnyHttpUrl | None = None
+    exporter_otlp_protocol: Literal["http/protobuf"] = "http/protobuf"
+    exporter_otlp_traces_protocol: Literal["http/protobuf"] = "http/protobuf"
+    sdk_disabled: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        endpoint = self.exporter_otlp_traces_endpoint or self.exporter_otlp_endpoint
+        return endpoint is not None and not self.sdk_disabled
+
+
 class SealSettings(GatewaySettings):
     """What the sealer needs."""
 
@@ -201,8 +219,9 @@ def read_settings(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
+        prefix = kind.model_config["env_prefix"]
         complaints = [
-            f"GATEWAY_{str(fault['loc'][0]).upper()} is "
+            f"{prefix}{str(fault['loc'][0]).upper()} is "
             + ("missing" if fault["type"] == "missing" else f"bad ({fault['msg']})")
             for fault in error.errors(include_input=False, include_url=False)
         ]

@@ -55,6 +55,7 @@ class Claims:
         self._link = link
         self._gatherer = Gatherer[Attempt | Claim, Judged](
             self._flush,
+            stage="claims",
             tasks=tasks,
             most=MOST_A_FLUSH,
             capacity=CAPACITY,

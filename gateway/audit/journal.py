@@ -71,6 +71,7 @@ class Journal:
         self._counter = 0
         self._gatherer = Gatherer[Entry, str](
             self._flush,
+            stage="journal",
             tasks=tasks,
             most=MOST_A_FLUSH,
             capacity=CAPACITY,

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import structlog
 from litestar import Request, Response
 
-from gateway import telemetry
+from gateway import spans, telemetry
 from gateway.audit.access import Access
 from gateway.audit.approvals import Approvals
 from gateway.audit.checkpoint import NoteKey
@@ -288,6 +288,11 @@ def _count(
     told = reason.word if reason else ""
     telemetry.calls_of(access.operation.word, ended, told).inc()
     telemetry.seconds_of(access.operation.word).observe(seconds)
+    if spans.told_to is not None:
+        spans.told_to.access(
+            *(access.operation.word, ended, told),
+            *(access.institution, access.access_id),
+        )
     log.info(
         "call",
         operation=access.operation.word,

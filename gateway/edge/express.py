@@ -42,6 +42,7 @@ class Express:
             await self._app(scope, receive, send)
             return
         scope["litestar_app"] = self._app
+        scope["path_template"] = scope["path"]
         request: Request[Any, Any, Any] = Request(scope, receive, send)
         await _send(await handler.fn(request), send)
 

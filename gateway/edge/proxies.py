@@ -5,7 +5,7 @@ the rest takes it: entries, allow lists of keys, floods, throttles, jobs, the co
 Beside it in the scope, under CERTIFICATE, stands what certificate the client has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -21,6 +21,17 @@ HEADER: Final = b"x-forwarded-for"
 CERTIFICATE: Final = "gateway.client_certificate"
 
 
+def judging(networks: Sequence[Network]) -> Callable[[str], tuple[str, bool]]:
+    """Of an address: its canonical form, and whether it is a proxy of ours."""
+
+    @lru_cache(maxsize=4096)
+    def judged(text: str) -> tuple[str, bool]:
+        address = parse_address(text)
+        return str(address), any(address in network for network in networks)
+
+    return judged
+
+
 class TrustedProxies:
     """An ASGI application: `app`, told of each call whom our own proxies made it for.
 
@@ -30,8 +41,7 @@ class TrustedProxies:
 
     def __init__(self, app: ASGIApp, networks: Sequence[Network]) -> None:
         self._app = app
-        self._networks = networks
-        self._read = lru_cache(maxsize=4096)(self._judged)
+        self._read = judging(networks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP and scope["client"] is not None:
@@ -45,11 +55,6 @@ class TrustedProxies:
                     noted = cast("dict[str, Any]", scope)
                     noted[CERTIFICATE] = certificates.presented(shown)
         await self._app(scope, receive, send)
-
-    def _judged(self, text: str) -> tuple[str, bool]:
-        """The canonical address, and whether it is a proxy of ours."""
-        address = parse_address(text)
-        return str(address), any(address in network for network in self._networks)
 
     def _client(self, peer: str, told: list[bytes]) -> str:
         """The rightmost address that is none of our proxies' own.

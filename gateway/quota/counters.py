@@ -69,7 +69,12 @@ class Counters:
         self._failing = False
         self._connected_under = NEVER
         self._gatherer = Gatherer[Ask, Answer](
-            self._flush, tasks=tasks, most=MOST, capacity=CAPACITY, patience=PATIENCE
+            self._flush,
+            stage="limiter",
+            tasks=tasks,
+            most=MOST,
+            capacity=CAPACITY,
+            patience=PATIENCE,
         )
 
     async def ask(self, ask: Ask) -> Answer:

@@ -97,7 +97,12 @@ class Rebuild:
         self._epochs = epochs
         self._clock = clock
         self._gatherer = Gatherer[Missing, None](
-            self._flush, tasks=tasks, most=MOST, capacity=CAPACITY, patience=PATIENCE
+            self._flush,
+            stage="rebuild",
+            tasks=tasks,
+            most=MOST,
+            capacity=CAPACITY,
+            patience=PATIENCE,
         )
 
     async def load(self, missing: Missing) -> None:

@@ -60,7 +60,12 @@ class Reserve:
         self._clock = clock
         self._epochs = epochs
         self._gatherer = Gatherer[Ask, Answer](
-            self._flush, tasks=tasks, most=MOST, capacity=CAPACITY, patience=PATIENCE
+            self._flush,
+            stage="reserve",
+            tasks=tasks,
+            most=MOST,
+            capacity=CAPACITY,
+            patience=PATIENCE,
         )
 
     async def ask(self, ask: Ask) -> Answer:

@@ -26,6 +26,7 @@ class Residents:
         self._links = list(links)
         self._gatherer = Gatherer[str, Resident | None](
             self._flush,
+            stage="registry",
             tasks=tasks,
             most=MOST_A_FLUSH,
             capacity=CAPACITY,

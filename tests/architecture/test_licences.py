@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-LOCK = Path(__file__).resolve().parents[2] / "requirements.lock"
+# Holds all of requirements.lock.
+LOCK = Path(__file__).resolve().parents[2] / "requirements-tracing.lock"
 # `name==version`, where it is not for every machine ` ; marker`, then the hashes.
 LOCKED = re.compile(r"^([\w.-]+)==[^\s;]+( ;)?", re.MULTILINE)
 # As SPDX, trove classifiers and people name them. The LGPL is another.

@@ -1,4 +1,5 @@
-"""Where the gateway calls others: its servers, and the witnesses of its settings."""
+"""Where the gateway calls others: its servers, and the witnesses and the collector of its
+settings."""
 
 import ast
 from pathlib import Path
@@ -6,7 +7,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # What opens a connection to an address of one's choice, or runs what does.
 CLIENTS = {
-    *("aiohttp", "ftplib", "http.client", "httpx", "requests", "smtplib", "socket"),
+    *(
+        "opentelemetry",
+        "aiohttp",
+        "ftplib",
+        "http.client",
+        "httpx",
+        "requests",
+        "smtplib",
+        "socket",
+    ),
     *("urllib.request", "urllib3", "websockets", "xmlrpc.client"),
 }
 # PostgreSQL and Redis, whose addresses are settings.
@@ -20,7 +30,8 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{n.name}" for n in node.names)}
+            names |= {node.module, node.module.partition(".")[0]}
+            names |= {*(f"{node.module}.{n.name}" for n in node.names)}
     return names
 
 
@@ -35,14 +46,14 @@ def users(modules: set[str]) -> set[str]:
     return {str(path.relative_to(ROOT)) for path in product if imported(path) & modules}
 
 
-def test_no_address_is_called_but_the_servers_and_the_witnesses_of_the_settings() -> (
-    None
-):
+def test_no_address_is_called_but_those_of_the_settings() -> None:
     assert users(CLIENTS) == {
         # Its addresses are those of GATEWAY_WITNESSES_FILE.
         "gateway/audit/courier.py",
         # It leads those who come to us elsewhere, and goes nowhere itself.
         "gateway/edge/leaving.py",
+        # It sends traces to OTEL_EXPORTER_OTLP_ENDPOINT.
+        "gateway/edge/tracing.py",
     }
 
 

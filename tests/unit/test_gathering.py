@@ -49,6 +49,7 @@ async def gathering(
     async with asyncio.TaskGroup() as tasks:
         gatherer = Gatherer[int, int](
             flush,
+            stage="test",
             tasks=tasks,
             most=most,
             capacity=capacity,
