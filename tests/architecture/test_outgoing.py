@@ -1,5 +1,4 @@
-"""Where the gateway calls others: its servers, and the witnesses and the collector of its
-settings."""
+"""Where the gateway calls others: its servers, its witnesses and its collector of traces."""
 
 import ast
 from pathlib import Path
