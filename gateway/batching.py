@@ -81,14 +81,10 @@ class Batches:
             )
             residents = await self._find(call, batch.items, key, agreement)
             name = batch_name(call.decision.at if call.decision else 0)
+            whole = replace(call.access, reference=name)
+            similarity = grant.name_similarity
             answers = [
-                answer_item(
-                    replace(call.access, reference=f"{name}/{item.id}"),
-                    held.subjects,
-                    item,
-                    resident,
-                    grant.name_similarity,
-                )
+                answer_item(whole, held.subjects, item, resident, similarity)
                 for item, resident in zip(batch.items, residents, strict=True)
             ]
             _remember(call.access, answers)
@@ -155,14 +151,9 @@ def answer_item(
     resident: Resident | None,
     name_similarity: float,
 ) -> Answer:
-    """What one item is answered, and its access: that of the whole, with its own reference."""
-    part = replace(
-        whole,
-        subject=subjects.reference(item.nik),
-        fields=field_bits(item.fields),
-        attempt=None,
-        count=1,
-    )
+    """What one item is answered, and its access: a part of the whole, named within it."""
+    subject, fields = subjects.reference(item.nik), field_bits(item.fields)
+    part = whole.part(f"{whole.reference}/{item.id}", subject, fields)
     answer = Answer(item.id, part)
     if resident is None:
         part.outcome = Outcome.NOT_FOUND

@@ -74,11 +74,14 @@ class PatienceUntil:
 
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[Ask, Answer]):
-    item: Ask
+    """Asks that go into one flush together, and the answer to each of them.
+
+    Where they get none there may be a single `Failed` for all.
+    """
+
+    asks: Sequence[Ask]
     deadline: float
-    outcome: "Outcome[Answer | Failed]"
-    # How many it leads that go into the same flush, itself among them; 0 if it is led.
-    leads: int = 1
+    outcome: "Outcome[Sequence[Answer | Failed]]"
 
 
 @dataclass(slots=True, frozen=True)
@@ -179,6 +182,7 @@ class Gatherer(Generic[Ask, Answer]):
         self._flights = flights
         self._flying = 0
         self._queue: deque[_Waiting[Ask, Answer]] = deque()
+        self._queued = 0
 
     async def ask(self, item: Ask) -> Answer:
         """Waits for the answer, through cancellation.
@@ -186,10 +190,7 @@ class Gatherer(Generic[Ask, Answer]):
         Raises:
             Unanswered: within `patience`, if there is none.
         """
-        loop = self._loop_with_room(1)
-        outcome = self._enqueue(loop, item, loop.time() + self._patience, leads=1)
-        self._see_that_it_flies()
-        answer = await self._settled(outcome)
+        (answer,) = await self._settled(self._enqueue((item,)))
         if isinstance(answer, Failed):
             raise Unanswered(sent=answer.sent) from answer.cause
         return answer
@@ -200,41 +201,34 @@ class Gatherer(Generic[Ask, Answer]):
         Raises:
             Unanswered: within `patience`, if one of them has none.
         """
-        loop = self._loop_with_room(len(items))
-        deadline = loop.time() + self._patience
-        outcomes = [
-            self._enqueue(loop, item, deadline, leads=0 if place else len(items))
-            for place, item in enumerate(items)
-        ]
-        self._see_that_it_flies()
-        answers = [await self._settled(outcomes[0])] if outcomes else []
-        answers += [await settled(outcome) for outcome in outcomes[1:]]
-        for answer in answers:
+        told: list[Answer] = []
+        for answer in await self._settled(self._enqueue(items)):
             if isinstance(answer, Failed):
                 raise Unanswered(sent=answer.sent) from answer.cause
-        return [answer for answer in answers if not isinstance(answer, Failed)]
+            told.append(answer)
+        return told
 
-    async def _settled(self, outcome: "Outcome[Answer | Failed]") -> Answer | Failed:
+    async def _settled(
+        self, outcome: "Outcome[Sequence[Answer | Failed]]"
+    ) -> Sequence[Answer | Failed]:
         told_to = spans.told_to
         if told_to is None:
             return await settled(outcome)
         began = time.time_ns()
-        answer = await settled(outcome)
-        answered = not isinstance(answer, Failed)
+        answers = await settled(outcome)
+        answered = not any(isinstance(answer, Failed) for answer in answers)
         told_to.stage(self._stage, began, outcome.flight, answered=answered)
-        return answer
+        return answers
 
-    def _loop_with_room(self, number: int) -> asyncio.AbstractEventLoop:
-        if len(self._queue) + number > self._capacity:
+    def _enqueue(self, asks: Sequence[Ask]) -> "Outcome[Sequence[Answer | Failed]]":
+        if self._queued + len(asks) > self._capacity:
             raise Unanswered(sent=False)
-        return asyncio.get_running_loop()
-
-    def _enqueue(
-        self, loop: asyncio.AbstractEventLoop, item: Ask, deadline: float, *, leads: int
-    ) -> "Outcome[Answer | Failed]":
+        loop = asyncio.get_running_loop()
         # Plain classes: to subscript one takes longer than to make one of it.
-        outcome: Outcome[Answer | Failed] = Outcome(loop=loop)
-        self._queue.append(_Waiting(item, deadline, outcome, leads))
+        outcome: Outcome[Sequence[Answer | Failed]] = Outcome(loop=loop)
+        self._queue.append(_Waiting(asks, loop.time() + self._patience, outcome))
+        self._queued += len(asks)
+        self._see_that_it_flies()
         return outcome
 
     def _see_that_it_flies(self) -> None:
@@ -262,7 +256,12 @@ class Gatherer(Generic[Ask, Answer]):
     def _abandon(self) -> None:
         """What waits is carried by nobody any more: no waiter may hang."""
         while self._queue:
-            self._queue.popleft().outcome.set_result(Failed(sent=False))
+            self._next().outcome.set_result((Failed(sent=False),))
+
+    def _next(self) -> _Waiting[Ask, Answer]:
+        waiting = self._queue.popleft()
+        self._queued -= len(waiting.asks)
+        return waiting
 
     async def _fly(self) -> None:
         try:
@@ -288,32 +287,38 @@ class Gatherer(Generic[Ask, Answer]):
     def _take(self) -> list[_Waiting[Ask, Answer]]:
         now = asyncio.get_running_loop().time()
         taken: list[_Waiting[Ask, Answer]] = []
-        while self._queue and len(taken) + self._queue[0].leads <= self._most:
-            waiting = self._queue.popleft()
+        number = 0
+        while self._queue and number + len(self._queue[0].asks) <= self._most:
+            waiting = self._next()
             if waiting.deadline <= now:
-                waiting.outcome.set_result(Failed(sent=False))
+                waiting.outcome.set_result((Failed(sent=False),))
             else:
                 taken.append(waiting)
+                number += len(waiting.asks)
         return taken
 
-    async def _carry(self, asks: list[_Waiting[Ask, Answer]]) -> None:
+    async def _carry(self, carried: list[_Waiting[Ask, Answer]]) -> None:
+        cause: BaseException | None = None
+        asks = [ask for waiting in carried for ask in waiting.asks]
         if spans.told_to is not None:
             flight = spans.Flight(time.time_ns(), len(asks))
-            for waiting in asks:
+            for waiting in carried:
                 waiting.outcome.flight = flight
-        cause: BaseException | None = None
         answers: Sequence[Answer | Failed] = ()
         try:
             # The queue is in order of deadlines: the first is the nearest.
-            async with PatienceUntil(asks[0].deadline):
-                answers = await self._flush([waiting.item for waiting in asks])
+            async with PatienceUntil(carried[0].deadline):
+                answers = await self._flush(asks)
         except Exception as error:  # noqa: BLE001 - given to every waiter as the cause
             cause = error
         finally:
             # Also on the way out of a cancelled flush: no waiter may hang.
             if cause is None and len(answers) == len(asks):
-                for waiting, answer in zip(asks, answers, strict=True):
-                    waiting.outcome.set_result(answer)
+                begins = 0
+                for waiting in carried:
+                    ends = begins + len(waiting.asks)
+                    waiting.outcome.set_result(answers[begins:ends])
+                    begins = ends
             else:
-                for waiting in asks:
-                    waiting.outcome.set_result(Failed(sent=True, cause=cause))
+                for waiting in carried:
+                    waiting.outcome.set_result((Failed(sent=True, cause=cause),))

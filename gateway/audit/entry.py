@@ -144,6 +144,7 @@ def parse_address(text: str) -> Address:
     return canonical(ip_address(text))
 
 
+@lru_cache(maxsize=4096)
 def field_bits(fields: tuple[str, ...]) -> int:
     return sum(FIELD_BIT[field] for field in fields)
 

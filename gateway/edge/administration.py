@@ -121,7 +121,7 @@ async def _read(
         request.query_params.multi_items(), ("reason",), faults
     )
     members = await _members(request)
-    strict.check_members(members, (*known, "reason"), faults)
+    strict.check_members(members, {*known, "reason"}, faults)
     for name in ("limits", "shadow"):
         strict.check_once(members.get(name), faults, f"/{name}")
     grants = members.get("grants")

@@ -46,7 +46,7 @@ SEARCH_PARAMETERS: Final = (
     "limit",
     "cursor",
 )
-SUBJECT_MEMBERS: Final = ("nik", "reason", "from", "to", "cursor")
+SUBJECT_MEMBERS: Final = frozenset(("nik", "reason", "from", "to", "cursor"))
 W = TypeVar("W", bound=Word)
 _LARGEST_ID: Final = 2**31 - 1
 # No key and no purpose has this number; 0 stands in rows for none.

@@ -8,13 +8,14 @@ from gateway.edge import strict
 from gateway.problems import Fault, InvalidRequest
 
 _COMMON = ("nik", "purpose", "reference", "operator")
-VERIFY_MEMBERS = (*_COMMON, "claims")
-FETCH_MEMBERS = (*_COMMON, "fields")
-BATCH_MEMBERS = ("operation", "purpose", "items", "operator")
+VERIFY_MEMBERS: Final = frozenset((*_COMMON, "claims"))
+FETCH_MEMBERS: Final = frozenset((*_COMMON, "fields"))
+BATCH_MEMBERS: Final = frozenset(("operation", "purpose", "items", "operator"))
 ITEM_MEMBERS: Final = {
-    "verify": ("id", "nik", "claims"),
-    "fetch": ("id", "nik", "fields"),
+    "verify": frozenset(("id", "nik", "claims")),
+    "fetch": frozenset(("id", "nik", "fields")),
 }
+_ANY_ITEM_MEMBERS: Final = frozenset(("id", "nik", "claims", "fields"))
 # Of a thousand items each may have several: what is told of them stays short.
 MOST_FAULTS: Final = 5_000
 
@@ -37,7 +38,7 @@ def read_fetch(body: bytes) -> Question:
 
 
 def _read_common(
-    body: bytes, known: tuple[str, ...]
+    body: bytes, known: frozenset[str]
 ) -> tuple[dict[str, object] | None, Question]:
     try:
         members = strict.parse_object(body)
@@ -104,7 +105,7 @@ def _read_items(items: object, batch: Batch) -> None:
 def read_item(members: dict[str, object], batch: Batch, at: str) -> Item:
     """What is wrong is among the faults, and stands here as nothing."""
     faults, operation = batch.faults, batch.operation
-    known = ITEM_MEMBERS.get(operation or "", ("id", "nik", "claims", "fields"))
+    known = ITEM_MEMBERS.get(operation or "", _ANY_ITEM_MEMBERS)
     strict.check_members(members, known, faults, at)
     name = strict.read_text(members.get("id"), faults, f"{at}/id")
     nik = strict.read_nik(members.get("nik"), faults, f"{at}/nik")

@@ -14,7 +14,7 @@ from gateway.problems import Fault, InvalidRequest
 from gateway.rehearsing import Asked
 from gateway.vocabulary import Actor, Operation
 
-MEMBERS: Final = ("institution", "limits", "from", "to")
+MEMBERS: Final = frozenset(("institution", "limits", "from", "to"))
 
 
 @post("/admin/rehearsals", status_code=200, request_max_body_size=MOST_BODY)

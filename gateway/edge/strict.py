@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime
 from typing import Final, Never
 
@@ -48,6 +49,11 @@ def _no_constant(_: str) -> Never:
     raise ValueError("JSON has no NaN and no Infinity")
 
 
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_members, parse_constant=_no_constant
+)
+
+
 def parse_object(body: bytes) -> dict[str, object]:
     """The JSON object in a body.
 
@@ -55,11 +61,7 @@ def parse_object(body: bytes) -> dict[str, object]:
         InvalidRequest: if it is not UTF-8, not JSON (RFC 8259) or not an object.
     """
     try:
-        parsed = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_members,
-            parse_constant=_no_constant,
-        )
+        parsed = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise InvalidRequest([Fault("", "want one JSON object in UTF-8")]) from None
     if not isinstance(parsed, dict):
@@ -80,21 +82,22 @@ def _may_be_named(name: str) -> bool:
 
 def check_members(
     members: Mapping[str, object],
-    known: Iterable[str],
+    known: AbstractSet[str],
     faults: list[Fault],
     parent: str = "",
 ) -> None:
     """Every member known, and each once."""
-    unknown = members.keys() - frozenset(known)
-    faults.extend(
-        Fault(pointer(parent, name), "no such member") for name in sorted(unknown)
-    )
+    if not members.keys() <= known:
+        faults.extend(
+            Fault(pointer(parent, name), "no such member")
+            for name in sorted(members.keys() - known)
+        )
     check_once(members, faults, parent)
 
 
 def check_once(value: object, faults: list[Fault], at: str) -> None:
     """Every member of an object within the body once; what else it is, others check."""
-    if isinstance(value, _Members):
+    if isinstance(value, _Members) and value.twice:
         faults.extend(
             Fault(pointer(at, name), "given more than once") for name in value.twice
         )
@@ -145,23 +148,24 @@ def read_claims(
     if not isinstance(value, dict) or not value:
         faults.append(Fault(at, "want an object of at least one claim"))
         return {}
-    check_members(value, RESIDENT_FIELDS, faults, at)
+    check_members(value, _FIELD_NAMES, faults, at)
     return {
         name: claim
         for name, claim in value.items()
-        if name in _FIELD_NAMES and _is_claim(f"{at}/{name}", name, claim, faults)
+        if name in _FIELD_NAMES and _is_claim(at, name, claim, faults)
     }
 
 
 def _is_claim(at: str, name: str, claim: object, faults: list[Fault]) -> bool:
     if not isinstance(claim, str) or not 1 <= len(claim) <= LONGEST_CLAIM:
-        faults.append(Fault(at, f"want a text of 1 to {LONGEST_CLAIM} characters"))
+        wanted = f"want a text of 1 to {LONGEST_CLAIM} characters"
     elif not claim.isprintable():
-        faults.append(Fault(at, "want printable characters only"))
+        wanted = "want printable characters only"
     elif name == "birth_date" and not _is_date(claim):
-        faults.append(Fault(at, "want a date, YYYY-MM-DD"))
+        wanted = "want a date, YYYY-MM-DD"
     else:
         return True
+    faults.append(Fault(f"{at}/{name}", wanted))
     return False
 
 

@@ -200,13 +200,12 @@ class JobWorker:
         found: Iterable[tuple[Item, Resident | None]],
         grant: Grant,
     ) -> None:
-        answers: list[Answer] = []
-        for item, resident in found:
-            whole.reference = f"{job.id}/{item.id}"
-            similarity = grant.name_similarity
-            answers.append(
-                answer_item(whole, self._held.subjects, item, resident, similarity)
-            )
+        whole.reference = str(job.id)
+        similarity = grant.name_similarity
+        answers = [
+            answer_item(whole, self._held.subjects, item, resident, similarity)
+            for item, resident in found
+        ]
         entries = [answer.access.entry(whole.at or 0) for answer in answers]
         box, first = self._vault.box(job.id, job.secret), job.answered
         async with self._store.transaction() as change:

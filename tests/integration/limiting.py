@@ -10,13 +10,11 @@ import asyncpg
 from gateway.audit.charges import Charges
 from gateway.clock import ServerClock
 from gateway.postgres import Link, pool
-from gateway.quota import counters, rebuild
+from gateway.quota import rebuild
 from gateway.quota.epochs import Epochs
 from gateway.quota.limiter import Limiter
 from gateway.redis import Client
 from tests.conftest import Database
-
-UNHURRIED = 20.0
 
 
 async def redis_counts(hot_dsn: str) -> None:
@@ -43,23 +41,17 @@ async def limiter_of(
     clock: ServerClock | None = None,
     *,
     commit_seconds: float = 0.0,
-    patience: float = UNHURRIED,
 ) -> AsyncIterator[Limiter]:
     """A worker's limiter, without the task that keeps watch.
 
     Nothing is on its way into the log here, unless a test says so: it need not be waited
-    for before counters are made from it. An answer of Redis is waited for longer than
-    the contract's 250 ms, which a busy machine may stand still for, unless a test is
-    about that.
+    for before counters are made from it.
     """
     hot = database.dsn("hot")
     links = [Link(hot, name="limits", statement_seconds=0) for _ in range(3)]
     auditor = pool(database.dsn("auditor"), name="test", size=1, statement_seconds=9)
     try:
-        with (
-            patch.object(rebuild, "COMMIT_SECONDS", commit_seconds),
-            patch.object(counters, "PATIENCE", patience),
-        ):
+        with patch.object(rebuild, "COMMIT_SECONDS", commit_seconds):
             async with auditor, asyncio.TaskGroup() as tasks:
                 limiter = Limiter(
                     redis,

@@ -275,6 +275,7 @@ async def lost(claims: Claims) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.hurried
 async def test_without_postgresql_it_is_told_within_a_second(
     database: Database,
 ) -> None:

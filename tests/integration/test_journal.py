@@ -10,53 +10,32 @@ import pytest
 
 from gateway.audit.access import Access
 from gateway.audit.entry import KeyName, parse_address, place_of
-from gateway.audit.journal import CONNECT_SECONDS, PATIENCE, Journal
+from gateway.audit.journal import PATIENCE, Journal
 from gateway.audit.subject import Subject
-from gateway.clock import SECOND, ServerClock, from_datetime
-from gateway.postgres import Connection, Link
+from gateway.clock import SECOND, from_datetime
+from gateway.postgres import Connection
 from gateway.problems import (
     AuditUnavailable,
     Forbidden,
     RegistryUnavailable,
     ResidentNotFound,
 )
-from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
 from tests.conftest import Database
+from tests.integration.journals import journal_to, now
 from tests.integration.wires import wire_to
 
 pytestmark = pytest.mark.integration
 
-PEPPERS = NumberedKeys({1: bytes(32)})
 HOME = parse_address("192.0.2.1")
 # The contract: 503 within a second.
 NOTICED = 1.0
-
-
-@asynccontextmanager
-async def journal_to(dsn: str, *, links: int = 1) -> AsyncIterator[Journal]:
-    clock = ServerClock()
-    clock.observe(now())
-    ways = [
-        Link(dsn, name="journal", statement_seconds=0, connect_seconds=CONNECT_SECONDS)
-        for _ in range(links)
-    ]
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            yield Journal(ways, peppers=PEPPERS, clock=clock, tasks=tasks)
-    finally:
-        for way in ways:
-            way.drop()
 
 
 @pytest.fixture
 async def journal(database: Database) -> AsyncIterator[Journal]:
     async with journal_to(database.dsn("hot")) as one:
         yield one
-
-
-def now() -> int:
-    return time.time_ns() // 1000
 
 
 def failed(at: int | None = None) -> Access:
@@ -170,6 +149,7 @@ async def test_without_a_connection_an_entry_is_known_not_to_be_written() -> Non
         assert not (await unavailable(journal)).fate_unknown
 
 
+@pytest.mark.hurried
 async def test_a_connection_that_hangs_while_it_is_made_has_written_nothing(
     database: Database, superuser: Connection
 ) -> None:
@@ -180,6 +160,7 @@ async def test_a_connection_that_hangs_while_it_is_made_has_written_nothing(
         await writable_again(journal, superuser)
 
 
+@pytest.mark.hurried
 async def test_a_hang_before_the_first_entry_was_sent_has_written_nothing(
     database: Database, superuser: Connection
 ) -> None:
@@ -192,6 +173,7 @@ async def test_a_hang_before_the_first_entry_was_sent_has_written_nothing(
         assert await entries(superuser) == []
 
 
+@pytest.mark.hurried
 async def test_an_answer_that_never_comes_leaves_the_fate_of_its_entry_unknown(
     database: Database, superuser: Connection
 ) -> None:
@@ -205,6 +187,7 @@ async def test_an_answer_that_never_comes_leaves_the_fate_of_its_entry_unknown(
         await writable_again(journal, superuser)
 
 
+@pytest.mark.hurried
 async def test_a_call_that_waited_behind_a_hanging_flush_is_known_to_be_undone(
     database: Database, superuser: Connection
 ) -> None:
@@ -307,6 +290,7 @@ async def test_a_failed_flush_fails_its_own_entries_alone(
     journal.check()
 
 
+@pytest.mark.hurried
 async def test_while_the_log_is_known_to_be_away_calls_end_before_they_begin(
     database: Database, superuser: Connection
 ) -> None:

@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 from gateway.clock import SECOND, ServerClock
 from gateway.embedded.valkey import ValkeyServer
 from gateway.problems import ReducedCapacity
-from gateway.quota.counters import PATIENCE
 from gateway.quota.limit import REFUSALS_A_MINUTE, Decision
 from gateway.quota.limiter import Limiter
 from gateway.quota.script import refused_key, state_key
@@ -205,10 +204,11 @@ async def test_refusals_block_only_that_key_for_the_rest_of_that_minute(
         assert await limiter.count_refusal(INSTITUTION, KEY) == 1
 
 
+@pytest.mark.hurried
 async def test_a_stopped_redis_is_noticed_and_found_again(
     redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    async with limiter_of(redis, database, patience=PATIENCE) as limiter:
+    async with limiter_of(redis, database) as limiter:
         charged = await limiter.admit(INSTITUTION, KEY, TIGHT)
         unreturned = REGISTRY.get_sample_value(*UNRETURNED) or 0
         valkey.stop()
@@ -231,10 +231,11 @@ async def test_a_stopped_redis_is_noticed_and_found_again(
         ]
 
 
+@pytest.mark.hurried
 async def test_a_hanging_redis_is_noticed_and_found_again(
     redis: Redis, valkey: ValkeyServer, database: Database
 ) -> None:
-    async with limiter_of(redis, database, patience=PATIENCE) as limiter:
+    async with limiter_of(redis, database) as limiter:
         await limiter.admit(INSTITUTION, KEY, TIGHT)
         pid = valkey.pid
         assert pid is not None

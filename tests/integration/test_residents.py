@@ -116,6 +116,7 @@ async def test_a_registry_that_is_away_is_said_to_be_at_once() -> None:
         assert await unavailable(residents, NOBODY) < SLACK
 
 
+@pytest.mark.hurried
 async def test_a_registry_that_hangs_is_given_up_after_two_seconds_and_found_again(
     registry: str, superuser: Connection
 ) -> None:
