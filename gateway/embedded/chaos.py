@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import math
 import secrets
+import shutil
 import signal
 import tempfile
 import time
@@ -29,7 +30,7 @@ from gateway.embedded.plan import Plan
 from gateway.embedded.processes import ServerError
 from gateway.embedded.stage import WORKERS, Stage, set_up
 from gateway.embedded.wire import Connection, Lost
-from gateway.postgres import Pool, pool
+from gateway.postgres import SERVER_GONE, Pool, pool
 from gateway.quota.reconciliation import Difference, reconcile
 from gateway.redis import open_server
 from gateway.settings import NumberedKeys
@@ -108,14 +109,26 @@ class Chaos:
 
     async def _verify(self) -> None:
         self.verified.looked_at += 1
-        for flaw in await self.history.look():
+        for flaw in await self._flaws():
             self.verified.breaks(flaw)
+
+    async def _flaws(self) -> list[str]:
+        """PostgreSQL may only now end the sessions beside one that was killed."""
+        since = time.monotonic()
+        while True:
+            try:
+                return await self.history.look()
+            except SERVER_GONE as error:
+                self._check_patience(since, type(error).__name__)
+                await asyncio.sleep(0.1)
 
     async def _served(self, *, since: float) -> float:
         """When the first answer with data came to a call that was sent since then."""
         asking = self.stage.asking
+        before = asking.ledger.statuses
         while asking.served[1] < since:
-            self._check_patience(since, "nobody is served")
+            told = dict(asking.ledger.statuses - before)
+            self._check_patience(since, f"nobody is served, and told {told}")
             await asyncio.sleep(0.01)
         return asking.served[0]
 
@@ -174,10 +187,23 @@ def run(
     with tempfile.TemporaryDirectory(prefix="gateway-chaos-") as folder:
         # Others may enter, so that an unprivileged server reaches its own folder.
         Path(folder).chmod(0o755)
-        found = asyncio.run(_interruptible(Path(folder), plan))
+        try:
+            found = asyncio.run(_interruptible(Path(folder), plan))
+        except ServerError as error:
+            raise ServerError(f"{error} {_kept_log(Path(folder))}") from None
     outcome.report(found, json_file)
     if broken := [one.name for one in found.findings if one.broken]:
         raise ServerError(f"Broken: {', '.join(broken)}.")
+
+
+def _kept_log(folder: Path) -> str:
+    """What the gateway logged outlives the folder, for whoever looks into it."""
+    log = folder / "gateway.log"
+    if not log.exists():
+        return "The gateway was not started."
+    kept = folder.with_suffix(".log")
+    shutil.copyfile(log, kept)
+    return f"What the gateway logged is in {kept}."
 
 
 async def _interruptible(folder: Path, plan: Plan) -> Outcome:

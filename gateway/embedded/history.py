@@ -39,10 +39,11 @@ class History:
             return [] if old == head else ["one size has two heads"]
         if head.size < start:
             return [f"the log shrank from {start} to {head.size}"]
-        self._head = head
         left, flaws = await self._verified(start, head, self._folder / "grown.ndjson")
         if old is not None and Frontier(start, left).root() != old.root:
             flaws.append(f"what was sealed up to {start} is not what was signed")
+        # Not before: where PostgreSQL goes away meanwhile, all of it is looked at again.
+        self._head = head
         return flaws
 
     async def whole(self, file: Path) -> list[str]:
