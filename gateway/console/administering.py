@@ -2,12 +2,20 @@
 
 from typing import Final
 
-from gateway.console import agreeing, institutions, keyholding, limiting, staffing
+from gateway.console import (
+    agreeing,
+    certifying,
+    institutions,
+    keyholding,
+    limiting,
+    staffing,
+)
 
 ROUTES: Final = (
     *institutions.ROUTES,
     *agreeing.ROUTES,
     *limiting.ROUTES,
     *keyholding.ROUTES,
+    *certifying.ROUTES,
     *staffing.ROUTES,
 )

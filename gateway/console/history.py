@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 INSTANTS: Final = frozenset(
-    {"from", "to", "not_after", "created_at", "revoked_at", "last_used_at"}
+    {
+        *("from", "to", "not_after"),
+        *("created_at", "revoked_at", "unbound_at", "last_used_at"),
+    }
 )
 
 _TOLD: Final = ("access_id", "at", "operation", "reference", "key", "operator")
@@ -54,7 +57,7 @@ def told(thing: Mapping[str, Any]) -> list[Told]:
         if place + 1 < len(changes):
             before = dict(_members(changes[place + 1]["became"]))
         else:
-            made = change["operation"].endswith(".create")
+            made = change["operation"].endswith((".create", ".bind"))
             before = {} if made else became
         found.append(
             Told(

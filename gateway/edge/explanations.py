@@ -14,10 +14,12 @@ from gateway.vocabulary import Reason
 # Slug: (Indonesian, English).
 EXPLANATION: Final = {
     Reason.UNAUTHENTICATED: (
-        "Kunci tidak disertakan, salah bentuk, tidak dikenal, kedaluwarsa, atau dicabut. "
+        "Kunci tidak disertakan, salah bentuk, tidak dikenal, kedaluwarsa, atau dicabut, "
+        "atau sambungan tidak memakai sertifikat klien yang mengikat lembaga. "
         "Kirim kunci hanya dalam header Authorization: Bearer.",
-        "The key is missing, malformed, unknown, expired or revoked; the answer does not "
-        "say which. Send it only in the header Authorization: Bearer.",
+        "The key is missing, malformed, unknown, expired or revoked, or the connection has "
+        "none of the client certificates that the institution is bound to; the answer does "
+        "not say which. Send it only in the header Authorization: Bearer.",
     ),
     Reason.FORBIDDEN: (
         "Kredensial ini sah, tetapi bukan untuk rute ini.",

@@ -21,6 +21,7 @@ from gateway.vocabulary import Limits
 
 MOST_LIVE_KEYS: Final = 2
 TOO_MANY_KEYS: Final = f"has {MOST_LIVE_KEYS} live keys; revoke one of them first"
+BOUND_ALREADY: Final = "is bound already"
 
 # In place of what is not given, where None says that there is to be none.
 UNCHANGED: Final = object()
@@ -258,7 +259,7 @@ async def bind_certificate(
     _refuse(faults)
     await _lock_institution(connection, institution)
     if await connection.fetchval(_SQL["is_bound"], institution, digest_of_it):
-        raise InvalidRequest([Fault("/fingerprint", "is bound already")])
+        raise InvalidRequest([Fault("/fingerprint", BOUND_ALREADY)])
     wanted = (institution, digest_of_it, named, to_datetime(not_after))
     number: int = await connection.fetchval(_SQL["insert_certificate"], *wanted)
     return number

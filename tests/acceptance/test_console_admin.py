@@ -28,7 +28,8 @@ LIMITS: Final = {
     "limits.day": "10 000",
     "limits.month": "200000",
 }
-PLACES: Final = {"institution": "1", "agreement": "1", "key": "Ab3dE6gH", "member": "1"}
+NUMBERED: Final = ("institution", "agreement", "certificate", "member")
+PLACES: Final = dict.fromkeys(NUMBERED, "1") | {"key": "Ab3dE6gH"}
 
 
 class Elements(HTMLParser):
