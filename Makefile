@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 ARGS   ?=
 ROWS   ?= 2000000
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench bench-audit check audit format lock clean
+.PHONY: help demo test test-all bench bench-audit check audit fuzz format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -64,6 +65,17 @@ audit: $(VENV)/audit/.tools ## known weaknesses of the locked dependencies (asks
 	@for lock in requirements.lock requirements-tracing.lock requirements-dev.lock; do \
 	  echo "$$lock:"; $(AUDIT)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; done
 
+FUZZ := $(VENV)/fuzz/bin
+$(VENV)/fuzz/.tools: requirements.lock requirements-fuzz.lock
+	@$(PYTHON) -m venv $(VENV)/fuzz
+	@umask 022 && $(FUZZ)/pip --disable-pip-version-check --quiet install --require-hashes -r requirements.lock -r requirements-fuzz.lock
+	@touch $@
+
+# Each parser of untrusted text; what reached something new is kept in build/fuzz/ for the next time.
+fuzz: $(VENV)/fuzz/.tools ## search the parsers of untrusted text for what they fail at; SECONDS=60 each, ARGS=verify_body
+	@for name in $(or $(ARGS),$$($(FUZZ)/python -m tests.fuzz.parsers)); do \
+	  echo "$$name:"; $(FUZZ)/python -m tests.fuzz.search $$name build/fuzz/$$name -max_total_time=$(SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; done
+
 format: $(VENV)/.dev ## apply formatting and safe lint fixes
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -75,6 +87,7 @@ lock: ## resolve the dependencies anew
 	$(LOCK) pyproject.toml --extra tracing -c requirements.lock -o requirements-tracing.lock
 	$(LOCK) --group dev -c requirements.lock -c requirements-tracing.lock -o requirements-dev.lock
 	$(LOCK) --group audit -o requirements-audit.lock
+	$(LOCK) --group fuzz -o requirements-fuzz.lock
 
 clean: ## remove the virtual environment and the demo's data
 	rm -rf $(VENV) .demo

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.provisioning import Provisioned
 from gateway.embedded.valkey import ValkeyServer
 from gateway.redis import open_server
+
+# How long an example takes is the machine's affair.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @dataclass(frozen=True)

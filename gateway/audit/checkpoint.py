@@ -65,11 +65,13 @@ class NoteKey:
         digest, _, encoded = rest.partition("+")
         try:
             raw = base64.b64decode(encoded, validate=True)
+            key = cls(name, raw[1:])
+            # An argument can hold half of a character, of which no hash is made.
+            named = name and key.hash.hex() == digest
         except ValueError:
             return None
-        key = cls(name, raw[1:])
         well = len(raw) == 33 and raw[:1] == cls.algorithm  # noqa: PLR2004 - type and key
-        return key if name and well and key.hash.hex() == digest else None
+        return key if named and well else None
 
     def signature_lines(self, note: str) -> Iterator[tuple[str, bytes]]:
         """The note's signature lines that name this key, each with its signature."""

@@ -19,6 +19,7 @@ import structlog
 
 from gateway import telemetry
 from gateway.audit import merkle, tree
+from gateway.audit.checkpoint import note_text
 from gateway.audit.cosignature import Cosignature, CosignerKey
 from gateway.audit.tree import SQL, Head
 from gateway.audit.witness import Submission
@@ -227,9 +228,10 @@ class Courier:
             raise HistoryRefused(f"status {answer.status}")
         if answer.status != httpx.codes.OK:
             raise NoCosignature(f"status {answer.status}")
-        lines = answer.content.decode("utf-8", "replace")
-        cosignature = self._witness.key.cosignature(head.note + lines)
-        if cosignature is None:
+        note = head.note + answer.content.decode("utf-8", "replace")
+        cosignature = self._witness.key.cosignature(note)
+        # An empty line in its answer would make another text of the note than the head's.
+        if cosignature is None or note_text(note) != note_text(head.note):
             raise NoCosignature("no good cosignature of its key")
         self._known = head.size
         return cosignature

@@ -83,7 +83,6 @@ class _Reading:
         rest = b""
         async for piece in pieces:
             *whole, rest = (rest + piece).split(b"\n")
-            self._check_length(rest)
             for line in whole:
                 items.append(self._item(line))
                 if len(items) == SLICE:
@@ -91,6 +90,7 @@ class _Reading:
                     items = []
                     # The calls of others come between.
                     await asyncio.sleep(0)
+            self._check_length(rest)
         if rest:
             items.append(self._item(rest))
         if items:

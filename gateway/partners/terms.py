@@ -217,7 +217,8 @@ def read_networks(value: object, faults: list[Fault]) -> list[Network]:
 
 
 def _read_network(value: object) -> Network | None:
-    if not isinstance(value, str):
+    # A scope names an interface of some machine, and would not be kept.
+    if not isinstance(value, str) or "%" in value:
         return None
     try:
         network = ip_network(value)

@@ -12,7 +12,7 @@ import pytest
 from gateway.audit import courier as couriers
 from gateway.audit import tree
 from gateway.audit.cosignature import Cosigner
-from gateway.audit.courier import Courier, KnownWitness
+from gateway.audit.courier import Courier, KnownWitness, Outcome
 from tests.conftest import Database
 from tests.integration.witnesses import WatchedLog
 
@@ -94,3 +94,23 @@ async def test_heads_that_come_faster_than_they_are_carried_get_every_cosignatur
 async def _sizes(connection: asyncpg.Connection) -> list[int]:
     rows = await connection.fetch("SELECT size FROM cosignatures")
     return [row["size"] for row in rows]
+
+
+async def test_a_cosignature_of_a_text_that_only_begins_with_the_head_is_none(
+    log: WatchedLog,
+) -> None:
+    await log.write(5)
+    head = await log.seal()
+    witness, more = WITNESSES[0], "more\n"
+    answer = f"{more}\n{witness.cosign(head.note + more, 1)}\n"
+    client = httpx.AsyncClient(
+        transport=httpx.MockTransport(
+            lambda _: httpx.Response(200, stream=httpx.ByteStream(answer.encode()))
+        )
+    )
+    link = log.link("courier")
+    carrying = Courier(link, KnownWitness("http://a", witness.key))
+    async with link.connection() as connection, client:
+        assert await carrying.carry(connection, client, head) is Outcome.FAILED
+    link.drop()
+    assert not await log.cosignatures()

@@ -1,0 +1,29 @@
+"""Searches a parser for an input that makes it fail, led by the code that it reaches.
+
+`python -m tests.fuzz.search NAME FOLDER [libFuzzer's own options]`: NAME is one of PARSERS,
+and FOLDER keeps the inputs that reached something new, for the next search. It ends with 0
+where nothing was found; else the input stands in FOLDER/crash-… and what failed is said.
+"""
+
+import sys
+from pathlib import Path
+
+# In a virtual environment of its own: `make fuzz`.
+import atheris  # type: ignore[import-untyped]  # not here, and without types
+
+with atheris.instrument_imports(include=["gateway", "tests.fuzz", "json", "ipaddress"]):
+    from tests.fuzz.parsers import PARSERS
+from tests.fuzz.seeds import SEEDS
+
+
+def main(name: str, folder: Path, options: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(SEEDS[name]):
+        (folder / f"seed-{number}").write_bytes(seed)
+    told = [sys.argv[0], f"-artifact_prefix={folder}/", *options, str(folder)]
+    atheris.Setup(told, PARSERS[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
