@@ -114,7 +114,9 @@ class Worker:
         if self._admin is None:
             return None
         link = self._link(self._admin, "admin", CONNECT_SECONDS)
-        return Keeper(link, peppers=self.peppers, tasks=tasks)
+        settings = self.settings
+        above = settings.admin_four_eyes_above if settings.admin_four_eyes else None
+        return Keeper(link, peppers=self.peppers, tasks=tasks, above=above)
 
     def _link(self, dsn: str, name: str, connect_seconds: float) -> Link:
         # No statement timeout: the server's own would end a COMMIT that waits for a

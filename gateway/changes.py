@@ -30,10 +30,20 @@ from gateway.audit.entry import (
 )
 from gateway.clock import from_datetime, to_datetime, to_text
 from gateway.gathering import Gatherer, Unanswered
+from gateway.partners import proposals
+from gateway.partners.agreement import Agreement
 from gateway.partners.documents import Document
 from gateway.partners.kinds import CHANGED, Kind
+from gateway.partners.proposals import Held, Tried, Wish
 from gateway.postgres import SERVER_GONE, Connection, Link, queries
-from gateway.problems import AuditUnavailable, Fault, InvalidRequest, NotFound, Problem
+from gateway.problems import (
+    AuditUnavailable,
+    Fault,
+    InvalidRequest,
+    NotApproved,
+    NotFound,
+    Problem,
+)
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor, Operation, Outcome
 
@@ -46,6 +56,7 @@ PATIENCE: Final = 0.9
 MOST_WAITING: Final = 100
 MOST_CHANGES: Final = 100
 _COUNTERS: Final = 1024
+_WHY_AND_WHO: Final = ("reference", "key", "operator", "proposal", "approved_by")
 _PARTNERS_SQL: Final = queries("gateway.partners")
 # After these an entry is not known to be durable; those of the second are our fault.
 _NOT_DURABLE: Final = (*SERVER_GONE, asyncpg.PostgresError)
@@ -99,9 +110,14 @@ class Pen:
         self._counter = 0
 
     async def enter(
-        self, connection: Connection, change: Change, changed: int | str
+        self,
+        connection: Connection,
+        change: Change,
+        changed: int | str,
+        became: Document,
+        proposal: int | None,
     ) -> str:
-        """Enters a change that was made of the thing with this id.
+        """Enters a change that was made of the thing with this id, and on which proposal.
 
         Durable when its transaction is. Gives the access_id.
         """
@@ -121,14 +137,13 @@ class Pen:
             operator=change.operator,
         )
         (name,) = await append(connection, batch, [entry], self._digests)
-        kind = CHANGED[change.operation]
-        (became,) = await kind.find(connection, only=changed)
         await connection.execute(
             *(_PARTNERS_SQL["insert_change"], batch, to_datetime(at)),
-            *(change.operation, str(changed), json.dumps(kind.tell(became))),
+            *(change.operation, str(changed), json.dumps(became)),
             change.reason,
             None if change.key is None else change.key.number,
             change.operator,
+            proposal,
         )
         return name
 
@@ -139,6 +154,8 @@ async def make(
     change: Change,
     work: Work[N],
     faults: Sequence[Fault] = (),
+    *,
+    wish: Wish | None = None,
 ) -> Made[N]:
     """Does the work and enters it in the log, in one transaction.
 
@@ -150,15 +167,32 @@ async def make(
             gives what it changed, or the id.
         faults: what is wrong already. The work is tried even so, that all which is
             wrong be said at once; with any fault nothing is ever committed.
+        wish: what is asked for and by whom, where a second admin may be needed.
 
     Raises:
         InvalidRequest: with `faults` and those of the work.
         NotFound: what was to be changed is not there.
+        NotApproved: it waits for a second admin, and nothing else was kept.
     """
-    async with _transaction(connection):
-        result = await _try(work(connection), faults)
-        changed = result if isinstance(result, int | str) else result.id
-        name = await pen.enter(connection, change, changed)
+
+    async def judged() -> tuple[list[Agreement], N]:
+        basis = await proposals.basis_of(connection, wish) if wish else []
+        return basis, await work(connection)
+
+    try:
+        async with _transaction(connection):
+            basis, result = await _try(judged(), faults)
+            changed = result if isinstance(result, int | str) else result.id
+            kind = CHANGED[change.operation]
+            (became,) = await kind.find(connection, only=changed)
+            told, proposal = kind.tell(became), None
+            if wish is not None:
+                tried = Tried(wish, basis, became, told)
+                proposal = await proposals.approval(connection, tried)
+            name = await pen.enter(connection, change, changed, told, proposal)
+    except Held as held:
+        await proposals.file(connection, held)
+        raise NotApproved(str(held)) from None
     return Made(result, name)
 
 
@@ -167,7 +201,8 @@ async def changes_of(
 ) -> list[Document]:
     """The last changes of a thing of this kind, newest first: what it became by each.
 
-    `reference`, `key` and `operator` are those of the change's entry.
+    `reference`, `key` and `operator` are those of the change's entry; where a second
+    admin approved it, `proposal` and `approved_by` tell what and who.
     """
     rows = await connection.fetch(
         _PARTNERS_SQL["changes_of"], kind.changed, str(changed), MOST_CHANGES
@@ -177,7 +212,7 @@ async def changes_of(
             "access_id": access_id(Place(row["batch"], 0)),
             "at": to_text(from_datetime(row["at"])),
             "operation": Operation.numbered(row["operation"]).word,
-            **{name: row[name] for name in ("reference", "key", "operator")},
+            **{name: row[name] for name in _WHY_AND_WHO},
             "became": json.loads(row["became"]),
         }
         for row in rows
@@ -218,6 +253,8 @@ async def _try(work: Awaitable[T], faults: Sequence[Fault]) -> T:
 class Keeper:
     """A worker's way to what an admin keeps: one connection, one thing at a time.
 
+    `above` is how many units a day one admin may agree upon; None: one is enough for all.
+
     Raises, from both methods:
         AuditUnavailable: within a second. A change whose COMMIT was under way may
             have been made, with its entry; else nothing is changed.
@@ -225,9 +262,15 @@ class Keeper:
     """
 
     def __init__(
-        self, link: Link, *, peppers: NumberedKeys, tasks: asyncio.TaskGroup
+        self,
+        link: Link,
+        *,
+        peppers: NumberedKeys,
+        tasks: asyncio.TaskGroup,
+        above: int | None = None,
     ) -> None:
         self.peppers = peppers
+        self.above = above
         self._link = link
         self._pen = Pen(peppers)
         self._turns = Gatherer[Work[None], Problem | None](
@@ -261,11 +304,17 @@ class Keeper:
         return given[0]
 
     async def change(
-        self, change: Change, work: Work[N], faults: Sequence[Fault] = ()
+        self,
+        change: Change,
+        work: Work[N],
+        faults: Sequence[Fault] = (),
+        wish: Wish | None = None,
     ) -> Made[N]:
         """Makes a change; see `make`."""
         return await self.lend(
-            lambda connection: make(connection, self._pen, change, work, faults)
+            lambda connection: make(
+                connection, self._pen, change, work, faults, wish=wish
+            )
         )
 
     async def _do(self, turns: list[Work[None]]) -> list[Problem | None]:

@@ -67,7 +67,7 @@ class Forbidden(Refusal):
 
 
 class NotApproved(Refusal):
-    """What a second auditor has to approve first; it waits for one now."""
+    """What somebody else of staff has to approve first. The text is one sentence on it."""
 
     reason = Reason.FORBIDDEN
 

@@ -120,6 +120,9 @@ class ServeSettings(GatewaySettings):
     claims_a_day: int = Field(default=5, ge=1, le=100)
     # A search for a person needs a second auditor.
     audit_four_eyes: bool = False
+    # What lets anybody do more needs a second admin; of quotas, more than so many a day.
+    admin_four_eyes: bool = False
+    admin_four_eyes_above: int = Field(default=100_000, ge=0, le=10**12)
     # On the file system of PostgreSQL's data, where it is on this host.
     log_disk: DirectoryPath | None = None
     # Those whose X-Forwarded-For is taken for the caller's address.

@@ -48,6 +48,9 @@ GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
 GRANT UPDATE (unbound_at) ON certificates TO gateway_admin;
 GRANT SELECT, INSERT ON changes TO gateway_admin;
 GRANT SELECT ON changes TO gateway_auditor;
+-- What waits for a second admin, and what that one said: added to, never changed.
+GRANT SELECT, INSERT ON proposals, verdicts TO gateway_admin;
+GRANT SELECT ON proposals, verdicts TO gateway_auditor;
 
 -- The log: added to and read, never changed.
 GRANT INSERT ON batches, entries TO gateway_hot, gateway_admin;

@@ -13,6 +13,8 @@ ADDS: Final[Mapping[str, frozenset[str]]] = {
     "entries": frozenset({"GATEWAY_POSTGRES_DSN", "GATEWAY_ADMIN_DSN"}),
     "idempotency_answers": frozenset({"GATEWAY_POSTGRES_DSN"}),
     "changes": frozenset({"GATEWAY_ADMIN_DSN"}),
+    "proposals": frozenset({"GATEWAY_ADMIN_DSN"}),
+    "verdicts": frozenset({"GATEWAY_ADMIN_DSN"}),
     "seals": frozenset({"GATEWAY_SEALER_DSN"}),
     "nodes": frozenset({"GATEWAY_SEALER_DSN"}),
     "checkpoints": frozenset({"GATEWAY_SEALER_DSN"}),

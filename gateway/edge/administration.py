@@ -31,6 +31,7 @@ from gateway.partners import documents, keeping, listing, terms
 from gateway.partners.agreement import Agreement
 from gateway.partners.keeping import NewKey, NewStaff, Unbound
 from gateway.partners.keys import Environment, Proved, environment_of
+from gateway.partners.proposals import JUDGED, Wish
 from gateway.postgres import Connection
 from gateway.problems import Fault
 from gateway.settings import NumberedKeys
@@ -52,9 +53,10 @@ class Asked:
     """What is asked for; `faults` says what of it could not be read.
 
     Keys and tokens are made under `peppers`, and in the environment of the admin's
-    own token: a sandbox's admin makes keys of the sandbox.
+    own token: a sandbox's admin makes keys of the sandbox. `by` is the admin.
     """
 
+    by: int
     members: Mapping[str, object]
     reason: str | None
     faults: list[Fault]
@@ -79,6 +81,7 @@ async def change(
     plan: Callable[[Asked], Work[N]],
     tell: Callable[[N], object] | None = None,
     *,
+    target: str | None = None,
     status: int = 201,
 ) -> Response[bytes]:
     """An admin's call: who, then what; the change is durable before it is answered.
@@ -89,6 +92,7 @@ async def change(
         members: those that the body may have, but for the reason.
         plan: reads what is asked for, and gives the work to do.
         tell: the answer's body, made of what the work gave; without it there is none.
+        target: the id in the path of what is changed, where a second admin may be needed.
         status: of an answer with a body.
     """
     access = begin(request, operation)
@@ -96,14 +100,15 @@ async def change(
 
     async def answer() -> Response[bytes]:
         async with held.journal.recording(access):
-            identify_staff(request, held, access, Actor.ADMIN)
+            staff = identify_staff(request, held, access, Actor.ADMIN)
             keeper = keeper_of(held)
-            asked = await _read(request, members, keeper.peppers)
+            asked = await _read(request, members, keeper.peppers, staff.id)
             access.reference = asked.reason
             entered = Change(
                 operation, asked.reason, key=access.key, address=access.address
             )
-            made = await keeper.change(entered, plan(asked), asked.faults)
+            wish = _wish(operation, target, asked, keeper.above)
+            made = await keeper.change(entered, plan(asked), asked.faults, wish)
             access.outcome, access.access_id = Outcome.DONE, made.access_id
         if tell is None:
             return rendering.done(access_id=made.access_id)
@@ -113,8 +118,18 @@ async def change(
     return await respond(access, answer)
 
 
+def _wish(
+    operation: Operation, target: str | None, asked: Asked, above: int | None
+) -> Wish | None:
+    """What a second admin may have to approve; None where that never is so."""
+    if above is None or operation not in JUDGED:
+        return None
+    whole = {**asked.members, "reason": asked.reason}
+    return Wish(operation, target, whole, asked.by, above)
+
+
 async def _read(
-    request: HttpRequest, known: tuple[str, ...], peppers: NumberedKeys
+    request: HttpRequest, known: tuple[str, ...], peppers: NumberedKeys, by: int
 ) -> Asked:
     faults: list[Fault] = []
     in_query = strict.query_members(
@@ -137,7 +152,7 @@ async def _read(
         longest=LONGEST_REASON,
     )
     environment = _environment(credential(request))
-    return Asked(members, reason, faults, peppers, environment)
+    return Asked(by, members, reason, faults, peppers, environment)
 
 
 def _environment(presented: str | Proved | None) -> Environment:
@@ -214,7 +229,8 @@ async def change_agreement(
         return work
 
     operation, tell = Operation.AGREEMENT_CHANGE, documents.of_agreement
-    return await change(request, operation, CHANGE_MEMBERS, plan, tell, status=200)
+    asked = (request, operation, CHANGE_MEMBERS, plan, tell)
+    return await change(*asked, target=agreement, status=200)
 
 
 @post("/admin/keys", request_max_body_size=MOST_BODY)

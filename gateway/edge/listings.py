@@ -55,61 +55,61 @@ def keeper_of(held: Services) -> Keeper:
 
 @get("/admin/institutions")
 async def institutions(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, INSTITUTIONS, PARAMETERS_OF_INSTITUTIONS)
+    return await page_of(request, INSTITUTIONS, PARAMETERS_OF_INSTITUTIONS)
 
 
 @get("/admin/institutions/{institution:str}")
 async def one_institution(
     request: HttpRequest, institution: FromPath[str]
 ) -> Response[bytes]:
-    return await _item(request, INSTITUTIONS, lambda: require_written_id(institution))
+    return await item_of(request, INSTITUTIONS, lambda: require_written_id(institution))
 
 
 @get("/admin/agreements")
 async def agreements(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, AGREEMENTS, PARAMETERS_OF_HELD)
+    return await page_of(request, AGREEMENTS, PARAMETERS_OF_HELD)
 
 
 @get("/admin/agreements/{agreement:str}")
 async def one_agreement(
     request: HttpRequest, agreement: FromPath[str]
 ) -> Response[bytes]:
-    return await _item(request, AGREEMENTS, lambda: require_written_id(agreement))
+    return await item_of(request, AGREEMENTS, lambda: require_written_id(agreement))
 
 
 @get("/admin/keys")
 async def keys(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, KEYS, PARAMETERS_OF_HELD)
+    return await page_of(request, KEYS, PARAMETERS_OF_HELD)
 
 
 @get("/admin/keys/{key:str}")
 async def one_key(request: HttpRequest, key: FromPath[str]) -> Response[bytes]:
-    return await _item(request, KEYS, lambda: require_key_id(key))
+    return await item_of(request, KEYS, lambda: require_key_id(key))
 
 
 @get("/admin/certificates")
 async def certificates(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, CERTIFICATES, PARAMETERS_OF_HELD)
+    return await page_of(request, CERTIFICATES, PARAMETERS_OF_HELD)
 
 
 @get("/admin/certificates/{certificate:str}")
 async def one_certificate(
     request: HttpRequest, certificate: FromPath[str]
 ) -> Response[bytes]:
-    return await _item(request, CERTIFICATES, lambda: require_written_id(certificate))
+    return await item_of(request, CERTIFICATES, lambda: require_written_id(certificate))
 
 
 @get("/admin/staff")
 async def staff(request: HttpRequest) -> Response[bytes]:
-    return await _page(request, STAFF)
+    return await page_of(request, STAFF)
 
 
 @get("/admin/staff/{member:str}")
 async def one_of_staff(request: HttpRequest, member: FromPath[str]) -> Response[bytes]:
-    return await _item(request, STAFF, lambda: require_written_id(member))
+    return await item_of(request, STAFF, lambda: require_written_id(member))
 
 
-async def _page(
+async def page_of(
     request: HttpRequest, kind: Kind[R], parameters: tuple[str, ...] = PARAMETERS
 ) -> Response[bytes]:
     async def work(held: Services, _: Access) -> object:
@@ -152,7 +152,7 @@ def _document(kind: Kind[R], found: Sequence[R], limit: int) -> object:
     return {kind.name: list(map(kind.tell, shown)), "next": following}
 
 
-async def _item(
+async def item_of(
     request: HttpRequest, kind: Kind[R], read_id: Callable[[], int | str]
 ) -> Response[bytes]:
     async def work(held: Services, _: Access) -> object:

@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gateway.partners import documents, listing
+from gateway.partners import documents, listing, proposals
 from gateway.partners.agreement import Agreement
 from gateway.partners.certificates import Certificate
 from gateway.partners.documents import Document
 from gateway.partners.listing import InstitutionRecord, KeyRecord, StaffRecord
+from gateway.partners.proposals import Proposal
 from gateway.vocabulary import Operation
 
 R = TypeVar("R")
@@ -69,8 +70,16 @@ STAFF: Final[Kind[StaffRecord]] = Kind(
     documents.of_staff,
     lambda one: one.id,
 )
+PROPOSALS: Final[Kind[Proposal]] = Kind(
+    "proposals",
+    Operation.PROPOSAL_READ,
+    (Operation.PROPOSAL_APPROVE, Operation.PROPOSAL_REJECT),
+    proposals.list_proposals,
+    proposals.tell,
+    lambda one: one.id,
+)
 CHANGED: Final[Mapping[Operation, Kind[Any]]] = {
     operation: kind
-    for kind in (INSTITUTIONS, AGREEMENTS, KEYS, CERTIFICATES, STAFF)
+    for kind in (INSTITUTIONS, AGREEMENTS, KEYS, CERTIFICATES, STAFF, PROPOSALS)
     for operation in kind.changed
 }

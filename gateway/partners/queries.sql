@@ -216,15 +216,85 @@ RETURNING institution;
 SELECT count(*) FROM certificates WHERE institution = $1 AND unbound_at IS NULL;
 
 -- name: insert_change
--- What a change was about, what that became, why, and by whom.
-INSERT INTO changes (batch, at, operation, id, became, reference, key, operator)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+-- What a change was about, what that became, why, by whom, and on which proposal if on any.
+INSERT INTO changes (batch, at, operation, id, became, reference, key, operator, proposal)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: changes_of
--- Which changes of the kinds $1 were there of the thing with id $2, the last $3? changes_of_one.
-SELECT batch, at, operation, became, reference, keys.id AS key, operator
+-- Which changes of the kinds $1 were there of the thing with id $2, the last $3, and who else had
+-- approved them? changes_of_one.
+SELECT
+    batch, at, operation, became, reference, keys.id AS key, operator, changes.proposal,
+    staff.name AS approved_by
 FROM changes
 LEFT JOIN keys ON keys.number = changes.key
+LEFT JOIN verdicts ON verdicts.proposal = changes.proposal
+LEFT JOIN staff ON staff.id = verdicts.given_by
 WHERE operation = ANY($1::smallint[]) AND changes.id = $2
 ORDER BY batch DESC
 LIMIT $3;
+
+-- name: one_use_at_a_time
+-- Holds off whoever else would use an approval that this admin, $1, has. No table.
+SELECT pg_advisory_xact_lock(7305165, $1);
+
+-- name: proposals_alike
+-- Was just this ($2, $3, $4) proposed by the admin $1, within $5, and what was said of it within $5?
+-- Without those that were carried out; the newest first. proposals_by_time.
+SELECT proposals.id, basis, approved
+FROM proposals
+LEFT JOIN verdicts ON verdicts.proposal = proposals.id
+WHERE
+    proposals.asked_by = $1
+    AND operation = $2
+    AND target IS NOT DISTINCT FROM $3
+    AND asked = $4::jsonb
+    AND asked_at > clock_timestamp() - 2 * $5::interval
+    AND coalesce(given_at, asked_at) > clock_timestamp() - $5::interval
+    AND NOT EXISTS (SELECT FROM changes WHERE changes.proposal = proposals.id)
+ORDER BY proposals.id DESC;
+
+-- name: insert_proposal
+-- A change that waits from now on.
+INSERT INTO proposals (asked_by, operation, target, asked, basis, after)
+VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: proposals
+-- Which proposals were made within $4 (or: the one with id $1), the first $3 above id $2, and what
+-- became of them? Those that nobody spoke of, or used, within $5 are over. proposals_by_time.
+SELECT
+    proposals.id, operation, target, asked, basis, after, asked_at, approved, given_at, reason,
+    proposals.asked_by, asker.name AS asker, given_by, judge.name AS judge,
+    CASE
+        WHEN EXISTS (SELECT FROM changes WHERE changes.proposal = proposals.id) THEN 'done'
+        WHEN NOT approved THEN 'rejected'
+        WHEN coalesce(given_at, asked_at) <= clock_timestamp() - $5::interval THEN 'over'
+        WHEN approved THEN 'approved'
+        ELSE 'waiting'
+    END AS state
+FROM proposals
+INNER JOIN staff AS asker ON asker.id = proposals.asked_by
+LEFT JOIN verdicts ON verdicts.proposal = proposals.id
+LEFT JOIN staff AS judge ON judge.id = given_by
+WHERE
+    proposals.id = coalesce($1, proposals.id)
+    AND proposals.id > $2
+    AND ($1::integer IS NOT NULL OR asked_at > clock_timestamp() - $4::interval)
+ORDER BY proposals.id
+LIMIT $3;
+
+-- name: count_proposals
+-- How many wait for somebody else than those who asked, such as $1? proposals_by_time.
+SELECT count(*) FROM proposals
+WHERE
+    asked_at > clock_timestamp() - $2::interval
+    AND asked_by <> $1
+    AND NOT EXISTS (SELECT FROM verdicts WHERE proposal = proposals.id);
+
+-- name: insert_verdict
+-- What $2 says of a proposal no older than $5: none if somebody has spoken already. Primary key.
+INSERT INTO verdicts (proposal, asked_by, given_by, approved, reason)
+SELECT id, asked_by, $2, $3, $4 FROM proposals
+WHERE id = $1 AND asked_at > clock_timestamp() - $5::interval
+ON CONFLICT DO NOTHING
+RETURNING proposal;

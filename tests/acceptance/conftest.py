@@ -11,7 +11,7 @@ from gateway.partners.keys import Environment
 from tests.acceptance.admins import Admin
 from tests.acceptance.service import KNOWN_EVERYWHERE, Service, running
 
-ADMINS: Final = 80
+ADMINS: Final = 120
 
 
 @pytest.fixture(scope="session")

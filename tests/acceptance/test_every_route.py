@@ -40,6 +40,7 @@ PLACEHOLDERS: Final = {
     "key": "Ab3dE6gH",
     "certificate": "1",
     "member": "1",
+    "proposal": "1",
 }
 
 

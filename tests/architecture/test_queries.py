@@ -193,6 +193,8 @@ RUN_BY = {
             "count_certificates",
             "insert_change",
             "changes_of",
+            *("one_use_at_a_time", "proposals_alike", "insert_proposal", "proposals"),
+            *("count_proposals", "insert_verdict"),
         ],
     },
 }

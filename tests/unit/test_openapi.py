@@ -208,6 +208,7 @@ def test_its_members_and_parameters_are_those_that_are_read() -> None:
         ("/admin/agreements", listings.PARAMETERS_OF_HELD),
         ("/admin/keys", listings.PARAMETERS_OF_HELD),
         ("/admin/staff", listings.PARAMETERS),
+        ("/admin/proposals", listings.PARAMETERS),
     ):
         named = [one["name"] for one in parameters_of(OPERATIONS[path, "get"])]
         assert named == list(parameters)
