@@ -8,6 +8,7 @@ from gateway.console import (
     institutions,
     keyholding,
     limiting,
+    proposing,
     staffing,
 )
 
@@ -18,4 +19,5 @@ ROUTES: Final = (
     *keyholding.ROUTES,
     *certifying.ROUTES,
     *staffing.ROUTES,
+    *proposing.ROUTES,
 )

@@ -11,7 +11,10 @@ INSTANTS: Final = frozenset(
     }
 )
 
-_TOLD: Final = ("access_id", "at", "operation", "reference", "key", "operator")
+_TOLD: Final = (
+    *("access_id", "at", "operation", "reference", "key", "operator"),
+    "approved_by",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Difference:
 class Told:
     """One change, by the name of its entry, with all that became different by it.
 
-    `key` is the token that it was made with, `operator` who made it on the command line.
+    `key` is the token that it was made with, `operator` who made it on the command line,
+    `approved_by` the admin who approved it, where a second one was needed.
     """
 
     access_id: str
@@ -40,6 +44,7 @@ class Told:
     reference: str | None
     key: str | None
     operator: str | None
+    approved_by: str | None
     differences: tuple[Difference, ...]
 
 
@@ -66,6 +71,12 @@ def told(thing: Mapping[str, Any]) -> list[Told]:
             )
         )
     return found
+
+
+def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    """What of a thing would become different, in its members' order."""
+    was, becomes = dict(_members(before)), dict(_members(after))
+    return list(_differences(list(becomes), was, becomes))
 
 
 def _differences(

@@ -33,6 +33,7 @@ from gateway.edge.explanations import EXPLANATION
 from gateway.edge.rendering import TITLE
 from gateway.partners.directory import Key
 from gateway.partners.keys import Proved
+from gateway.partners.proposals import count_waiting
 from gateway.postgres import SERVER_GONE
 from gateway.problems import (
     AuditUnavailable,
@@ -51,6 +52,7 @@ _YEAR: Final = 365 * 86_400
 _FRESH: Final[Callable[[], dict[str, list[str]]]] = dict
 
 APPROVALS: Final = "/console/audit/approvals"
+PROPOSALS: Final = "/console/admin/proposals"
 
 # Who sees which pages; the first is where one begins.
 PAGES: Final = {
@@ -76,6 +78,7 @@ PAGES: Final = {
         ("/console/admin/take-on", "Take on an institution"),
         ("/console/admin/keys", "Find a key"),
         ("/console/admin/staff", "Staff"),
+        (PROPOSALS, "Proposals"),
     ),
 }
 
@@ -90,7 +93,10 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Visit:
-    """A request of somebody, who may be nobody. `key` is whose session it is."""
+    """A request of somebody, who may be nobody. `key` is whose session it is.
+
+    `waiting` is how many changes wait for this admin's approval.
+    """
 
     request: HttpRequest
     held: Services
@@ -99,6 +105,7 @@ class Visit:
     session: Session | None = None
     key: Key | None = None
     form: dict[str, list[str]] = field(default_factory=_FRESH)
+    waiting: int = 0
 
     @property
     def proved(self) -> Proved | None:
@@ -205,23 +212,46 @@ class Visit:
         pages = [
             (address, name)
             for address, name in (PAGES[self.role] if self.role else ())
-            if address != APPROVALS or self.held.approvals is not None
+            if self._is_offered(address)
         ]
         everywhere = {"visit": self, "pages": pages}
         return draw(template, self.t, everywhere | told, status=status)
+
+    def _is_offered(self, address: str) -> bool:
+        if address == APPROVALS:
+            return self.held.approvals is not None
+        return address != PROPOSALS or self.needs_a_second
+
+    @property
+    def needs_a_second(self) -> bool:
+        """Whether this gateway holds up changes until a second admin has approved them."""
+        keeper = self.held.keeper
+        return keeper is not None and keeper.above is not None
+
+    async def count_waiting(self) -> None:
+        """Raises AuditUnavailable: nobody can tell just now."""
+        keeper, staff = self.held.keeper, self.key.staff if self.key else None
+        if self.role is Actor.ADMIN and self.needs_a_second and keeper and staff:
+            self.waiting = await keeper.lend(
+                lambda connection: count_waiting(connection, staff.id)
+            )
 
     def problem(self, answer: Answer) -> Response[bytes]:
         """The page that says why not; for nobody, the one that asks who it is."""
         reason = answer.reason
         if reason is Unauthenticated.reason:
             return self.draw("signing_in.html", status=answer.status, refused=None)
+        access_id = answer.headers.get("Access-Id")
+        if reason is Forbidden.reason and "detail" in answer.document:
+            told = {"detail": answer.document["detail"], "access_id": access_id}
+            return self.draw("held.html", status=answer.status, **told)
         return self.draw(
             "problem.html",
             status=answer.status,
             title=TITLE[reason] if reason else "",
             why=self.why(answer),
             faults=answer.faults,
-            access_id=answer.headers.get("Access-Id"),
+            access_id=access_id,
         )
 
     def why(self, answer: Answer) -> str:
@@ -273,6 +303,7 @@ async def _let_in(visit: Visit, role: Actor | None, work: Work) -> Response[Any]
         if not _is_ours(visit):
             return visit.problem(await _refuse(visit, visit.role))
     try:
+        await visit.count_waiting()
         return await work(visit)
     except Refused as refused:
         return visit.problem(refused.answer)

@@ -28,7 +28,7 @@ LIMITS: Final = {
     "limits.day": "10 000",
     "limits.month": "200000",
 }
-NUMBERED: Final = ("institution", "agreement", "certificate", "member")
+NUMBERED: Final = ("institution", "agreement", "certificate", "member", "proposal")
 PLACES: Final = dict.fromkeys(NUMBERED, "1") | {"key": "Ab3dE6gH"}
 
 

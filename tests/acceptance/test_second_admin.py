@@ -1,7 +1,9 @@
 """Where a second admin is needed, nobody lets an institution do more alone."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -12,6 +14,7 @@ import pytest
 from gateway.partners import keeping
 from gateway.partners.keys import Environment, Kind, make
 from tests.acceptance.admins import TERMS, WHY, Admin
+from tests.acceptance.browsing import Browser
 from tests.acceptance.callers import KYC, PLENTY, TREATMENT, Caller, make_caller
 from tests.acceptance.service import KNOWN_EVERYWHERE, LOG, Service
 from tests.acceptance.wire import Answer
@@ -31,11 +34,13 @@ async def careful(service: Service) -> AsyncIterator[Service]:
 
 @pytest.fixture
 def first(careful: Service, admins: Iterator[Admin]) -> Admin:
+    """Who asks."""
     return Admin(careful, next(admins).key)
 
 
 @pytest.fixture
 def second(careful: Service, admins: Iterator[Admin]) -> Admin:
+    """Who approves."""
     return Admin(careful, next(admins).key)
 
 
@@ -86,7 +91,7 @@ async def agreed(first: Admin, second: Admin, pact: str, **asked: Any) -> Any:
 
 
 async def shift(service: Service, statement: str, number: int) -> None:
-    """Has time pass for a proposal."""
+    """What no route and no role does, such as having time pass for a proposal."""
     superuser = await asyncpg.connect(service.log.dsn(database=LOG))
     try:
         await superuser.execute(statement, number)
@@ -196,8 +201,9 @@ async def test_a_secret_is_shown_to_the_one_who_asked_and_to_nobody_else(
     assert (await first.service.ask("GET", routes[what], key=secret)).status == 200
 
 
-async def second_token(service: Service, admin: Admin) -> Admin:
-    """Another token of the same person; no route gives one."""
+@asynccontextmanager
+async def second_token(service: Service, admin: Admin) -> AsyncIterator[Admin]:
+    """Another token of the same person, for a while; no route gives one."""
     async with service.admin() as connection:
         staff = await connection.fetchval(
             "SELECT staff FROM keys WHERE id = $1", admin.key[9:17]
@@ -210,7 +216,17 @@ async def second_token(service: Service, admin: Admin) -> Admin:
             not_after=None,
         )
     await asyncio.sleep(KNOWN_EVERYWHERE)
-    return Admin(service, made.text)
+    try:
+        yield Admin(service, made.text)
+    finally:
+        # Everybody else has one, as lists of staff are read.
+        somebody = "INSERT INTO staff (role, name) VALUES ('admin', 'Admin Uji')"
+        await shift(
+            service,
+            f"WITH one AS ({somebody} RETURNING id)"
+            " UPDATE keys SET staff = one.id FROM one WHERE number = $1",
+            made.number,
+        )
 
 
 async def test_two_tokens_of_one_person_are_not_two_people(
@@ -219,13 +235,13 @@ async def test_two_tokens_of_one_person_are_not_two_people(
     pact = f"agreements/{(await caller(careful)).agreement}"
     held(await first.ask("PATCH", pact, **LATER))
     (proposal,) = await of(second, pact)
-    again = await second_token(careful, first)
-    for admin in (first, again):
-        held(await speak(admin, proposal), "somebody else")
-    held(await first.ask("PATCH", pact, **LATER))
-    assert (await speak(second, proposal)).status == 204
-    # The approval is the person's, whichever token they hold.
-    assert (await again.ask("PATCH", pact, **LATER)).status == 200
+    async with second_token(careful, first) as again:
+        for admin in (first, again):
+            held(await speak(admin, proposal), "somebody else")
+        held(await first.ask("PATCH", pact, **LATER))
+        assert (await speak(second, proposal)).status == 204
+        # The approval is the person's, whichever token they hold.
+        assert (await again.ask("PATCH", pact, **LATER)).status == 200
 
 
 async def test_an_approval_is_used_once_for_just_what_was_asked_by_who_asked(
@@ -299,3 +315,60 @@ async def test_what_is_rejected_is_told_and_waits_with_another_reason(
     # Who asked may take it back.
     assert (await speak(first, anew, "rejection")).status == 204
     assert (await first.ask("POST", "proposals/999999999/approval")).status == 404
+
+
+async def at_the_console(admin: Admin, source: str) -> Browser:
+    browser = Browser(admin.service, source)
+    assert (await browser.sign_in(admin.key)).status == 303
+    return browser
+
+
+async def test_at_the_console_the_other_admin_sees_before_and_after_and_the_one_who_asked_the_key(
+    first: Admin, second: Admin
+) -> None:
+    held_now = await caller(first.service, grants=[TREATMENT])
+    one = await at_the_console(first, "127.0.46.1")
+    other = await at_the_console(second, "127.0.46.2")
+    form = {"csrf": await one.csrf(), "reason": WHY}
+    issue = f"/console/admin/institutions/{held_now.institution}/keys"
+    refused = await one.post(issue, form)
+    assert refused.status == 403
+    assert b"a second admin has to approve this" in refused.body
+    proposal = await waiting(second, institution=held_now.institution)
+    page = f"/console/admin/proposals/{proposal['id']}"
+    listed = (await other.get("/console/admin/proposals")).body.decode()
+    assert re.search(r"Proposals \(\d+\)</a>", listed)
+    assert f'href="{page}"' in listed
+    shown = (await other.get(page)).body
+    assert WHY.encode() in shown
+    assert b"treatment: verify, fetch, batch" in shown
+    assert f"{page}/approval".encode() not in (await one.get(page)).body
+    spoken = {"csrf": await other.csrf(), "reason": ""}
+    assert (await other.post(f"{page}/approval", spoken)).status == 400
+    approved = await other.post(f"{page}/approval", spoken | {"reason": WHY})
+    assert b"Done, and entered in the audit log" in (await other.follow(approved)).body
+    assert (await other.post(f"{page}/change", spoken)).status == 404
+    made = await one.post(f"{page}/change", form)
+    key = (await one.follow(made)).body.decode()
+    assert re.search(r"gdk_test_[0-9A-Za-z]{44}", key)
+    assert "approved by Admin Uji" in key
+    assert b"carried out" in (await other.get(page)).body
+
+
+async def test_at_the_console_an_agreement_is_shown_as_it_was_and_as_it_would_be(
+    first: Admin, second: Admin
+) -> None:
+    pact = f"agreements/{(await caller(first.service)).agreement}"
+    held(await first.ask("PATCH", pact, limits={"day": 300_000}))
+    (proposal,) = await of(second, pact)
+    other = await at_the_console(second, "127.0.46.3")
+    page = f"/console/admin/proposals/{proposal['id']}"
+    shown = (await other.get(page)).body.decode()
+    assert re.findall(r'row"><code>([a-z._]+)', shown) == ["limits.day"]
+    assert re.search(r"<td>1000</td>\s*<td>300000</td>", shown)
+    form = {"csrf": await other.csrf(), "reason": "too much"}
+    assert (await other.post(f"{page}/rejection", form)).status == 303
+    one = await at_the_console(first, "127.0.46.4")
+    assert "too much" in (await one.get(page)).body.decode()
+    in_indonesian = await one.get(page, **{"Accept-Language": "id"})
+    assert "ditolak oleh Admin Uji" in in_indonesian.body.decode()

@@ -11,7 +11,7 @@ from gateway.console.texts import INDONESIAN, Texts, preferred
 from gateway.console.visit import PAGES
 from gateway.edge import administration, strict
 from gateway.edge.rendering import TITLE
-from gateway.partners import keeping, terms
+from gateway.partners import keeping, proposals, terms
 from gateway.problems import Fault
 from gateway.vocabulary import Actor
 
@@ -53,6 +53,8 @@ def said_by_the_api() -> set[str]:
     terms.read_grants([without], {"kyc": 1}, faults)
     told = {fault.detail for fault in faults}
     told |= {keeping.TOO_MANY_KEYS, keeping.BOUND_ALREADY, administration.NO_CHANGE}
+    told |= {proposals.WAITS, proposals.OVERTAKEN, proposals.REJECTED}
+    told |= {proposals.OWN, proposals.SPOKEN}
     return told | {rehearsing.TOO_MANY, rehearsing.NOTHING}
 
 
