@@ -1,6 +1,7 @@
 """Ties a process of ours to the one that started it."""
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -24,12 +25,17 @@ def end_with_parent(patience: float = PATIENCE_SECONDS) -> None:
     """Has this process end in order when its parent dies (Linux only), or else at once.
 
     The kernel sends SIGTERM. A server that does not come to its end by that after
-    `patience` seconds would spin on, orphaned: it is ended without further words.
+    `patience` seconds would spin on, orphaned, or hang with its sessions open: it is
+    ended, and says where it was.
     """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     parent = int(os.environ.get(_PARENT, os.getppid()))
+    if os.getppid() != parent:
+        # It died before the kernel was asked to tell. Nowhere else: told a second time,
+        # Granian's worker waits for a lock for ever, and holds the interpreter with it.
+        os.kill(os.getpid(), signal.SIGTERM)
     threading.Thread(target=_outlive, args=(parent, patience), daemon=True).start()
 
 
@@ -38,7 +44,5 @@ def _outlive(parent: int, patience: float) -> None:
     waiting = threading.Event()
     while os.getppid() == parent:
         waiting.wait(min(patience, LOOK_SECONDS))
-    # It may have died before the kernel was asked to tell.
-    os.kill(os.getpid(), signal.SIGTERM)
-    waiting.wait(patience)
-    os._exit(1)
+    # By a thread of C's, which does not need the interpreter.
+    faulthandler.dump_traceback_later(patience, exit=True)

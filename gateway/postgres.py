@@ -22,6 +22,8 @@ else:
     Pool = asyncpg.Pool
 
 CONNECT_SECONDS = 2.0
+# A transaction of a link asks and is asked nothing for less than a second.
+IDLE_SECONDS = 10.0
 # Neither an answer to the question nor a refusal of it: the session is over.
 SERVER_GONE = (
     OSError,
@@ -60,11 +62,17 @@ async def connect(
     name: str,
     statement_seconds: float,
     connect_seconds: float = CONNECT_SECONDS,
+    idle_seconds: float = 0.0,
 ) -> Connection:
+    """Opens a session, which the server ends once it idles so long in a transaction."""
+    idle = str(int(idle_seconds * 1000))
     return await asyncpg.connect(
         dsn,
         timeout=connect_seconds,
-        server_settings=_server_settings(name, statement_seconds),
+        server_settings={
+            **_server_settings(name, statement_seconds),
+            "idle_in_transaction_session_timeout": idle,
+        },
     )
 
 
@@ -86,7 +94,8 @@ def pool(dsn: str, *, name: str, size: int, statement_seconds: float) -> Pool:
 class Link:
     """One connection of its own, made when first needed and again after a failure.
 
-    One user at a time. It spares a pool's round trip for resetting the session.
+    One user at a time. It spares a pool's round trip for resetting the session. Of a
+    process that hangs in a transaction the server takes the locks back.
     """
 
     def __init__(
@@ -111,6 +120,7 @@ class Link:
                 name=self._name,
                 statement_seconds=self._statement_seconds,
                 connect_seconds=self._connect_seconds,
+                idle_seconds=IDLE_SECONDS,
             )
         return self._connection
 

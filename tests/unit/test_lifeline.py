@@ -7,12 +7,29 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 DEAF = """
 import signal, time
 from gateway.lifeline import end_with_parent
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 end_with_parent(0.2)
+print(flush=True)
+time.sleep(600)
+"""
+HANGING = """
+import ctypes, signal, time
+from gateway.lifeline import end_with_parent
+
+def hang(*_):
+    # By then it has been seen that the parent is gone.
+    time.sleep(1.5)
+    # PyDLL: nothing else of this interpreter runs meanwhile.
+    ctypes.PyDLL(None).sleep(600)
+
+signal.signal(signal.SIGTERM, hang)
+end_with_parent(2)
 print(flush=True)
 time.sleep(600)
 """
@@ -33,9 +50,12 @@ time.sleep(600)
 """
 
 
-def test_a_child_that_is_deaf_to_its_end_ends_all_the_same() -> None:
+@pytest.mark.parametrize("child_text", [DEAF, HANGING], ids=["deaf", "hanging"])
+def test_a_child_that_does_not_come_to_its_end_ends_all_the_same(
+    child_text: str,
+) -> None:
     parent = subprocess.Popen(  # noqa: S603 - our own Python
-        [sys.executable, "-c", PARENT, DEAF], stdout=subprocess.PIPE
+        [sys.executable, "-c", PARENT, child_text], stdout=subprocess.PIPE
     )
     with parent:
         assert parent.stdout is not None
