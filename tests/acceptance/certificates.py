@@ -26,14 +26,15 @@ def escaped(path: Path) -> str:
     return quote(path.read_text("ascii"), safe="")
 
 
-async def bind(service: Service, caller: Caller, path: Path) -> None:
-    """Binds the caller's institution to this certificate, on every worker."""
+async def bind(service: Service, caller: Caller, *paths: Path) -> None:
+    """Binds the caller's institution to these certificates, on every worker."""
     async with service.admin() as admin:
-        await keeping.bind_certificate(
-            admin,
-            institution=caller.institution,
-            fingerprint=fingerprint(path),
-            label="of a test",
-            not_after=ENDS,
-        )
+        for path in paths:
+            await keeping.bind_certificate(
+                admin,
+                institution=caller.institution,
+                fingerprint=fingerprint(path),
+                label="of a test",
+                not_after=ENDS,
+            )
     await asyncio.sleep(KNOWN_EVERYWHERE)

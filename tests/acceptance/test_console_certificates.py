@@ -102,8 +102,7 @@ async def test_a_label_written_to_harm_is_shown_as_it_was_written(
 async def test_a_session_without_the_certificate_that_its_institution_needs_is_nobodys(
     service: Service, admin: Admin
 ) -> None:
-    caller = await admin.caller()
-    await asyncio.sleep(KNOWN_EVERYWHERE)
+    caller = service.newcomer()
     browser = Browser(service, "127.0.46.4")
     assert (await browser.sign_in(caller.key)).status == 303
     assert (await browser.get("/console/own")).status == 200

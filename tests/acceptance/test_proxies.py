@@ -90,8 +90,7 @@ async def test_a_bound_key_is_accepted_with_its_certificate_through_the_proxy_al
     for stem in ("ours", "next", "other"):
         nginx.write_certificate(tmp_path, stem, "bank.example")
     caller = service.newcomer()
-    for stem in ("ours", "next"):
-        await bind(service, caller, tmp_path / f"{stem}.pem")
+    await bind(service, caller, tmp_path / "ours.pem", tmp_path / "next.pem")
     ours, following, other = (
         escaped(tmp_path / f"{stem}.pem") for stem in ("ours", "next", "other")
     )

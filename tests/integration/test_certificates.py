@@ -14,6 +14,7 @@ from gateway.partners.listing import Part, list_certificates
 from gateway.postgres import Connection
 from gateway.problems import InvalidRequest, NotFound, Unauthenticated
 from gateway.quota.limit import DAY
+from gateway.tables import of_certificates
 from tests.conftest import Database
 from tests.integration.commanding import WHY, command_line
 from tests.integration.directories import LATER, NOW, make_key, opened
@@ -151,9 +152,11 @@ async def test_a_certificate_is_bound_and_unbound_on_the_command_line(
     ended = await gateway.run("institution", "unbind", str(made["id"]), *WHY)
     assert ended.code == 0
     assert "its keys are accepted without a certificate" in ended.err
-    table = await gateway.run("institution", "certificates", COLUMNS="250")
-    for told in (OURS.hex(), "core banking", "2027-01-01T00:00:00+07:00"):
-        assert told in table.out
+    (kept,) = await list_certificates(admin, only=made["id"])
+    assert (kept.label, kept.fingerprint) == ("core banking", OURS)
+    (row,) = of_certificates([kept]).rows
+    assert row[:4] == (str(kept.id), holder, "core banking", OURS.hex())
+    assert row[4] == "2027-01-01T00:00:00+07:00"
     entries = await gateway.entries()
     assert [entry["operation"] for entry in entries] == [
         "certificate.bind",
