@@ -91,6 +91,7 @@ def identify(
     except Unauthenticated as refusal:
         if refusal.key is not None:
             access.key = KeyName(refusal.key, directory.key_of(refusal.key).id)
+        access.proved = refusal.proved
         raise
     access.key = KeyName(key.number, key.id)
     access.institution = key.institution

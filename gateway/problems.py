@@ -4,7 +4,7 @@
     ├── Refusal                     a check said no; outcome "refused"
     │   ├── Unauthenticated  Forbidden  AddressNotAllowed
     │   ├── AgreementInactive  NotGranted  InvalidRequest
-    │   ├── UnsupportedMediaType  PayloadTooLarge  MethodNotAllowed
+    │   ├── UnsupportedMediaType  PayloadTooLarge  RequestTimeout  MethodNotAllowed
     │   ├── QuotaExceeded  AbnormalUsage  NotFound  EntriesExpired
     │   ├── IdempotencyConflict: KeyReused  KeyInProgress
     ├── ResidentNotFound            the registry was asked and has nobody; charged
@@ -51,13 +51,15 @@ class Unauthenticated(Refusal):
     """Missing, malformed, unknown, expired or revoked: the caller is not told which.
 
     `key` is the number of the key that was named, where there is one: for the entry.
+    `proved` is whether its secret was given: who has that knows that there is such a key.
     """
 
     reason = Reason.UNAUTHENTICATED
 
-    def __init__(self, key: int | None = None) -> None:
+    def __init__(self, key: int | None = None, *, proved: bool = False) -> None:
         super().__init__("no valid credential")
         self.key = key
+        self.proved = proved
 
 
 class Forbidden(Refusal):
@@ -128,6 +130,12 @@ class PayloadTooLarge(Refusal):
     """The body is longer than the route reads."""
 
     reason = Reason.PAYLOAD_TOO_LARGE
+
+
+class RequestTimeout(Refusal):
+    """The body did not come in the time that it has."""
+
+    reason = Reason.REQUEST_TIMEOUT
 
 
 class MethodNotAllowed(Refusal):

@@ -26,6 +26,7 @@ from gateway.audit.courier import read_witnesses
 from gateway.doctor.examination import must_be_safe
 from gateway.edge.express import Express
 from gateway.edge.leaving import LEAVE, Leaving
+from gateway.edge.lingering import Lingering
 from gateway.edge.proxies import TrustedProxies
 from gateway.lifeline import be_parent, end_with_parent
 from gateway.routes import EXPRESS
@@ -199,7 +200,7 @@ def worker() -> Leaving:
     telemetry.WORKER_STARTS.labels(os.environ[BEGINS_AFTER]).inc()
     telemetry.WORKERS.set(1)
     settings = read_settings(ServeSettings)
-    app: ASGIApp = Express(create_app(settings), EXPRESS)
+    app: ASGIApp = Lingering(Express(create_app(settings), EXPRESS))
     if settings.trusted_proxies:
         app = TrustedProxies(app, settings.trusted_proxies)
     if read_settings(TraceSettings).wanted:

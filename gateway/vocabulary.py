@@ -222,3 +222,4 @@ class Reason(Word):
     INTERNAL_ERROR = 18, "internal-error"
     ARCHIVE_UNAVAILABLE = 30, "archive-unavailable"
     ENTRIES_EXPIRED = 31, "entries-expired"
+    REQUEST_TIMEOUT = 32, "request-timeout"

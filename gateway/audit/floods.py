@@ -2,7 +2,9 @@
 
 The one exception to an entry for each access (CONTRACT §4). Alike are refusals of
 the same key, or the same address (IPv6 by /64) where no key is known, for the same
-reason in the same minute. Pure: the journal owns the clock and the writing.
+reason in the same minute. An answer of a flood has no Access-Id and waits for nothing: so
+of keys whose secret was not given the address alone says when that begins, or a known id
+could be told from others. Pure: the journal owns the clock and the writing.
 """
 
 from dataclasses import replace
@@ -23,12 +25,12 @@ MOST_KINDS = 20_000
 Kind = tuple[object, Reason | None, int]
 
 
-def _kind(entry: Entry) -> Kind:
-    return _whose(entry), entry.reason, entry.at // MINUTE
+def _kind(entry: Entry, *, proved: bool = True) -> Kind:
+    return _whose(entry, proved=proved), entry.reason, entry.at // MINUTE
 
 
-def _whose(entry: Entry) -> object:
-    if entry.key is not None:
+def _whose(entry: Entry, *, proved: bool) -> object:
+    if entry.key is not None and proved:
         return entry.key.number
     address = entry.address
     if address is not None and address.version == 6:  # noqa: PLR2004 - IP version
@@ -64,19 +66,20 @@ class Floods:
         self._seen: dict[Kind, int] = {}
         self._joined: dict[Kind, Entry] = {}
 
-    def absorb(self, entry: Entry) -> bool:
+    def absorb(self, entry: Entry, *, proved: bool = True) -> bool:
         """Takes the entry in if it is one of a flood; else it is entered singly."""
         if entry.reason not in FLOODING:
             return False
         minute = entry.at // MINUTE
         if minute != self._minute:
             self._minute, self._seen = minute, {}
-        kind = _kind(entry)
-        seen = self._seen.get(kind, 0)
+        alike = _kind(entry, proved=proved)
+        seen = self._seen.get(alike, 0)
         if seen < SINGLY:
             if seen or len(self._seen) < MOST_KINDS:
-                self._seen[kind] = seen + 1
+                self._seen[alike] = seen + 1
             return False
+        kind = _kind(entry)
         held = self._joined.get(kind)
         self._joined[kind] = (
             _joined(held, entry)

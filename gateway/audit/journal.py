@@ -92,7 +92,7 @@ class Journal:
             AuditUnavailable: within a second, if the entry is not known to be durable.
         """
         entry = access.entry(self._clock.now())
-        if self._floods.absorb(entry):
+        if self._floods.absorb(entry, proved=access.proved):
             telemetry.FLOOD_ENTRIES.labels(
                 str(entry.reason and entry.reason.word)
             ).inc()

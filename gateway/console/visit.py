@@ -346,7 +346,7 @@ def _is_ours(visit: Visit) -> bool:
 
 
 async def read_form(request: HttpRequest) -> dict[str, list[str]]:
-    """Raises UnsupportedMediaType, PayloadTooLarge."""
+    """Raises UnsupportedMediaType, PayloadTooLarge, RequestTimeout."""
     check_declared(request, FORM)
     body = await read_body(request, MOST_BODY)
     return parse_qs(body.decode("utf-8", "replace"))

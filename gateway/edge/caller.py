@@ -1,5 +1,6 @@
 """From an HTTP request to a call, and back: what every audited route shares."""
 
+import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from typing import Any, Final, Self
 
 import structlog
 from litestar import Request, Response
+from litestar.types import ReceiveMessage
 
 from gateway import spans, telemetry
 from gateway.audit.access import Access
@@ -41,6 +43,7 @@ from gateway.problems import (
     InternalError,
     PayloadTooLarge,
     Problem,
+    RequestTimeout,
     UnsupportedMediaType,
 )
 from gateway.quota.limit import Decision
@@ -53,6 +56,10 @@ log = structlog.get_logger()
 HttpRequest = Request[Any, Any, Any]
 MOST_BODY: Final = 16 * 1024
 MOST_BATCH_BODY: Final = 1024 * 1024
+# A body is waited for so long, and a second longer for each so many bytes that came: only
+# the waiting counts, not what the gateway does between its pieces.
+BODY_SECONDS: Final = 10.0
+BYTES_A_SECOND: Final = 16 * 1024
 
 
 class CallerGone(Exception):
@@ -194,7 +201,7 @@ class BodyPieces:
 
     Raises:
         PayloadTooLarge: at once where it is announced to be longer than `most`, or on the
-            way; CallerGone: on the way.
+            way; RequestTimeout, CallerGone: on the way.
     """
 
     def __init__(self, request: HttpRequest, most: int) -> None:
@@ -204,6 +211,7 @@ class BodyPieces:
         self._request = request
         self._left = most
         self._more = True
+        self._seconds = BODY_SECONDS
 
     def __aiter__(self) -> Self:
         return self
@@ -211,15 +219,26 @@ class BodyPieces:
     async def __anext__(self) -> bytes:
         if not self._more:
             raise StopAsyncIteration
-        message = await self._request.receive()
+        message = await self._next()
         if message["type"] != "http.request":
             raise CallerGone
         piece: bytes = message.get("body", b"")
         self._left -= len(piece)
+        self._seconds += len(piece) / BYTES_A_SECOND
         if self._left < 0:
             raise PayloadTooLarge
         self._more = message.get("more_body", False)
         return piece
+
+    async def _next(self) -> ReceiveMessage:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._request.receive()
+        except TimeoutError:
+            raise RequestTimeout from None
+        finally:
+            self._seconds -= time.monotonic() - began
 
 
 def identify_staff(

@@ -109,6 +109,12 @@ EXPLANATION: Final = {
         "Entries that this needs have passed their retention and were removed; their "
         "seals alone are kept. The member `detail` names the days.",
     ),
+    Reason.REQUEST_TIMEOUT: (
+        "Isi permintaan tidak datang tepat waktu: 10 detik, ditambah satu detik untuk "
+        "setiap 16 KiB yang sudah datang. Kirim ulang; tidak ada yang dihitung.",
+        "The body did not come in time: 10 seconds, and one more for each 16 KiB that "
+        "has come. Send it again; nothing was charged.",
+    ),
 }
 
 _PAGE: Final = """<!doctype html>

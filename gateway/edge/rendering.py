@@ -23,7 +23,6 @@ from gateway.problems import (
     Problem,
     QuotaExceeded,
     ReducedCapacity,
-    Unauthenticated,
 )
 from gateway.quota.limit import Decision
 from gateway.vocabulary import Reason
@@ -58,6 +57,7 @@ STATUS: Final = {
     Reason.INTERNAL_ERROR: 500,
     Reason.ARCHIVE_UNAVAILABLE: 503,
     Reason.ENTRIES_EXPIRED: 410,
+    Reason.REQUEST_TIMEOUT: 408,
 }
 
 _KNOW_WHEN: Final = (KeyInProgress, QuotaExceeded, AbnormalUsage, ReducedCapacity)
@@ -86,6 +86,13 @@ TITLE: Final = {
     Reason.INTERNAL_ERROR: "The gateway failed",
     Reason.ARCHIVE_UNAVAILABLE: "Archived entries cannot be read now",
     Reason.ENTRIES_EXPIRED: "These entries are kept no longer",
+    Reason.REQUEST_TIMEOUT: "The body did not come in time",
+}
+
+_HEADERS: Final = {
+    Reason.UNAUTHENTICATED: {"WWW-Authenticate": "Bearer"},
+    # What comes of the body after all is nobody's next request (RFC 9110 §15.5.9).
+    Reason.REQUEST_TIMEOUT: {"Connection": "close"},
 }
 
 # Answers about people are for the one who asked, now.
@@ -166,7 +173,7 @@ def problem(
     """The problem document, with `access_id` where there is an entry."""
     reason = error.reason
     status = _KEY_REUSED if isinstance(error, KeyReused) else STATUS[reason]
-    headers = _headers(access_id, decision)
+    headers = _headers(access_id, decision) | _HEADERS.get(reason, {})
     document = _document(reason, status)
     _add_details(error, document, headers)
     if isinstance(error, _KNOW_WHEN) and error.retry_after is not None:
@@ -214,8 +221,6 @@ def _add_details(
     error: Problem, document: dict[str, object], headers: dict[str, str]
 ) -> None:
     match error:
-        case Unauthenticated():
-            headers["WWW-Authenticate"] = "Bearer"
         case InvalidRequest(faults=faults):
             document["errors"] = faults
         case NotGranted(what=what, fields=fields):

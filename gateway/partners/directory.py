@@ -316,7 +316,7 @@ def _living(key: Key | None, now: int) -> Key:
     if key is None:
         raise Unauthenticated
     if key.revoked or (key.not_after is not None and now >= key.not_after):
-        raise Unauthenticated(key.number)
+        raise Unauthenticated(key.number, proved=True)
     return key
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.clock import SECOND, from_datetime
-from gateway.partners import keeping
-from gateway.partners.keys import Environment
+from gateway.partners import keeping, keys
+from gateway.partners.keys import ALPHABET, Environment
 from gateway.postgres import Connection
 from gateway.settings import NumberedKeys
 
@@ -69,3 +69,10 @@ async def make_caller(
         environment=Environment.TEST,
     )
     return Caller(institution, agreement, key.id, key.text)
+
+
+def with_another_secret(text: str) -> str:
+    """A well-formed key with the same id."""
+    changed = ALPHABET[(ALPHABET.index(text[20]) + 1) % len(ALPHABET)]
+    body = text[:20] + changed + text[21:-6]
+    return body + keys.checksum(body)

@@ -5,8 +5,10 @@ from typing import Final
 
 import pytest
 
+from gateway.partners import keys
+from gateway.partners.keys import Environment, Kind
 from tests.acceptance import questions
-from tests.acceptance.callers import PLENTY
+from tests.acceptance.callers import PLENTY, with_another_secret
 from tests.acceptance.ledger import Entry, entries, of_institution
 from tests.acceptance.questions import Question
 from tests.acceptance.service import WORKERS, Service
@@ -73,6 +75,26 @@ async def test_a_flood_from_one_address_does_not_swallow_another(
     assert answer.access_id is not None
     (entry,) = await entries(service.auditor_dsn, "e.address = '127.0.0.79'")
     assert entry["access_id"] == answer.access_id
+
+
+async def test_in_a_flood_a_known_key_without_its_secret_is_as_an_unknown_one(
+    service: Service,
+) -> None:
+    source, caller = "127.0.0.81", service.newcomer()
+    guess = with_another_secret(caller.key)
+    await flood(service, questions.account(None), source=source)
+    async with Connection.opened(service.gateway.port, source=source) as connection:
+        answers = [
+            await connection.ask("GET", "/v1/account", key=key)
+            for key in (guess, keys.make(Kind.INSTITUTION, Environment.TEST).text)
+        ]
+    known, unknown = [(one.headers, one.body, one.status) for one in answers]
+    assert known[1:] == unknown[1:]
+    assert known[0].keys() == unknown[0].keys()
+    assert "access-id" not in known[0]
+    await asyncio.sleep(DURABLE_WITHIN)
+    made = await entries(service.auditor_dsn, f"e.address = '{source}'")
+    assert [one["count"] for one in made if one["key"] == caller.key_id] == [1]
 
 
 async def test_a_flood_of_malformed_calls_is_counted_by_key(service: Service) -> None:

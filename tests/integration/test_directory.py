@@ -6,20 +6,14 @@ import pytest
 
 from gateway.partners import keeping, keys
 from gateway.partners.directory import Directory
-from gateway.partners.keys import ALPHABET, Environment
+from gateway.partners.keys import Environment
 from gateway.postgres import Connection
 from gateway.problems import Unauthenticated
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor
+from tests.acceptance.callers import with_another_secret
 from tests.conftest import Database
 from tests.integration.directories import LATER, NOW, PEPPERS, make_key, opened
-
-
-def with_another_secret(text: str) -> str:
-    """A well-formed key with the same id."""
-    changed = ALPHABET[(ALPHABET.index(text[20]) + 1) % len(ALPHABET)]
-    body = text[:20] + changed + text[21:-6]
-    return body + keys.checksum(body)
 
 
 def key_refused(directory: Directory, text: str | None, now: int = NOW) -> int | None:

@@ -104,6 +104,18 @@ def test_without_a_key_the_address_makes_the_flood() -> None:
     assert not floods.absorb(replace(REFUSAL, address=parse_address("192.0.2.2")))
 
 
+def test_an_unproved_key_is_flooded_by_its_address_and_counted_by_its_id() -> None:
+    guessed = replace(REFUSAL, key=KNOWN.key)
+    floods = flooded(REFUSAL)
+    # As an unknown one is: the answer does not tell that there is such a key.
+    assert floods.absorb(guessed, proved=False)
+    assert floods.absorb(REFUSAL)
+    assert [one.key for one in floods.drain()] == [KNOWN.key, None]
+    elsewhere = replace(guessed, address=parse_address("192.0.2.2"))
+    assert not floods.absorb(elsewhere, proved=False)
+    assert not floods.absorb(guessed, proved=True)
+
+
 def test_ipv6_addresses_of_one_64_are_one_flood() -> None:
     first, same, other = (
         replace(REFUSAL, address=parse_address(text))

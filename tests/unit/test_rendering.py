@@ -65,6 +65,7 @@ SENT: list[tuple[Problem, int, str]] = [
         410,
         "/problems/entries-expired",
     ),
+    (problems.RequestTimeout(), 408, "/problems/request-timeout"),
 ]
 _KEY, _INTEGER = r'"[ -!#-\[\]-~]*"', r"-?\d{1,15}"
 # RFC 9651 §3.1: a list of strings, each with integer parameters.
