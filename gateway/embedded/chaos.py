@@ -133,11 +133,12 @@ class Chaos:
         return asking.served[0]
 
     async def _whole(self) -> None:
-        """Until every worker is there again, and each says that it lacks nothing."""
+        """Until every worker can be asked again, and each says that it lacks nothing."""
         since, well = time.monotonic(), 0
-        while well < WHOLE_ANSWERS or len(self.stage.gateway.workers()) < WORKERS:
-            lacks = await self._lacks()
-            self._check_patience(since, lacks or "a worker is missing")
+        while well < WHOLE_ANSWERS:
+            fewer = self.stage.gateway.listening() < WORKERS
+            lacks = "a worker is missing" if fewer else await self._lacks()
+            self._check_patience(since, lacks or "they differ")
             well = 0 if lacks else well + 1
             await asyncio.sleep(0.02)
 

@@ -103,6 +103,10 @@ class GatewayProcess:
                     found.add(child.pid)
         return found
 
+    def listening(self) -> int:
+        """How many of them take connections: one that was just begun does not yet."""
+        return sum(_listens(pid) for pid in self.workers())
+
     def sealer(self) -> int | None:
         """The pid of its sealer, while there is one."""
         for child in self._children():
@@ -113,3 +117,10 @@ class GatewayProcess:
 
     def _children(self) -> list[psutil.Process]:
         return psutil.Process(self._process.pid).children()
+
+
+def _listens(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        held = psutil.Process(pid).net_connections("tcp")
+        return any(one.status == psutil.CONN_LISTEN for one in held)
+    return False
