@@ -44,6 +44,8 @@ from gateway.jobs.store import Store
 from gateway.jobs.vault import Vault
 from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups
+from gateway.oidc.departure import Departures
+from gateway.oidc.provider import IdentityProvider
 from gateway.partners.directory import Directory
 from gateway.postgres import Link, Pool, pool
 from gateway.problems import InternalError, MethodNotAllowed, NotFound, Problem
@@ -53,11 +55,13 @@ from gateway.quota.overview import Overview
 from gateway.redis import open_redis
 from gateway.registry.residents import Residents
 from gateway.rehearsing import Rehearsals
-from gateway.routes import AUDITED, ROUTES
+from gateway.routes import AUDITED, OIDC_AUDITED, OIDC_ROUTES, ROUTES
 from gateway.settings import (
     NumberedKeys,
+    OidcSettings,
     ServeSettings,
     read_canaries,
+    read_oidc,
     read_settings,
 )
 from gateway.tasks import keep_running
@@ -73,8 +77,9 @@ _NO_ROUTE = {404: NotFound, 405: MethodNotAllowed}
 class Worker:
     """What one worker holds open."""
 
-    def __init__(self, settings: ServeSettings) -> None:
+    def __init__(self, settings: ServeSettings, oidc: OidcSettings | None) -> None:
         self.settings = settings
+        self.identity_provider = None if oidc is None else IdentityProvider(oidc)
         self.peppers = _keys(settings.pepper_file, "GATEWAY_PEPPER_FILE")
         self.subjects = SubjectKeys(
             _keys(settings.subject_keys_file, "GATEWAY_SUBJECT_KEYS_FILE")
@@ -214,27 +219,35 @@ def _services(worker: Worker, held: Lookups, tasks: asyncio.TaskGroup) -> Servic
         else None,
         note_keys=worker.note_keys,
         clock=worker.clock,
-        health=Health(
-            log=worker.hot("health"),
-            registry=worker.registry("health"),
-            redis=held.limiter.probe,
-            journal=held.journal,
-            disk=worker.settings.log_disk,
-        ),
+        health=_health(worker, held),
         keeper=worker.keeper(tasks),
+        identity_provider=worker.identity_provider,
+    )
+
+
+def _health(worker: Worker, held: Lookups) -> Health:
+    return Health(
+        log=worker.hot("health"),
+        registry=worker.registry("health"),
+        redis=held.limiter.probe,
+        journal=held.journal,
+        disk=worker.settings.log_disk,
     )
 
 
 @asynccontextmanager
-async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]:
+async def running(
+    app: Litestar, settings: ServeSettings, oidc: OidcSettings | None
+) -> AsyncIterator[None]:
     """From the first connection to the last: the life of a worker."""
-    worker = Worker(settings)
+    worker = Worker(settings, oidc)
     async with AsyncExitStack() as pools, asyncio.TaskGroup() as tasks:
         for one in (worker.auditor, worker.receipts, worker.jobs, worker.console):
             _ = await pools.enter_async_context(one)
         held = build(worker, tasks)
         app.state["services"] = held
         app.state["sessions"] = Sessions(worker.console, worker.peppers)
+        app.state["departures"] = Departures(worker.peppers)
         app.state["pulse"] = Pulse(held)
         await _know_the_directory(held)
         _collect_seldom()
@@ -251,6 +264,8 @@ async def running(app: Litestar, settings: ServeSettings) -> AsyncIterator[None]
             await held.lookups.limiter.tally.write()
     for link in worker.links:
         link.drop()
+    if worker.identity_provider is not None:
+        await worker.identity_provider.close()
     await held.lookups.limiter.close()
     await worker.redis.aclose()
 
@@ -303,23 +318,29 @@ def outside_routes(_: HttpRequest, error: Exception) -> Response[bytes]:
     return rendering.problem(problem)
 
 
-def create_app(settings: ServeSettings | None = None) -> Litestar:
-    """The ASGI application. Without `settings` they are read from the environment.
+def create_app(
+    settings: ServeSettings | None = None, oidc: OidcSettings | None = None
+) -> Litestar:
+    """The ASGI application. Without `settings` all are read from the environment.
 
     Raises:
         BadSetting: for a missing or bad setting or secret.
     """
-    settings = settings or read_settings(ServeSettings)
+    if settings is None:
+        settings, oidc = read_settings(ServeSettings), read_oidc()
+    held = settings
     telemetry.configure_logging()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with running(app, settings):
+        async with running(app, held, oidc):
             yield
 
+    audited = AUDITED if oidc is None else (*AUDITED, *OIDC_AUDITED)
+    routes = ROUTES if oidc is None else (*ROUTES, *OIDC_ROUTES)
     return Litestar(
         # The others first, or Litestar would add an OPTIONS of its own to their paths.
-        route_handlers=[*(refuse_other_methods(*one) for one in AUDITED), *ROUTES],
+        route_handlers=[*(refuse_other_methods(*one) for one in audited), *routes],
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,

@@ -32,6 +32,8 @@ SERVER_GONE = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
 )
+# A row that is referred to was deleted meanwhile.
+REFERENCE_GONE = asyncpg.ForeignKeyViolationError
 
 _BLOCK = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 

@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from gateway.console import CONSOLE
+from gateway.console import CONSOLE, CONSOLE_OIDC
 from gateway.edge import (
     administration,
     auditing,
     explanations,
     exports,
     health,
+    identities,
     jobs,
     listings,
     lookups,
@@ -117,6 +118,12 @@ ROUTES: Final = (
     openapi.document,
     *CONSOLE,
 )
+
+# Where an OpenID provider is set up, besides.
+OIDC_AUDITED: Final = (
+    ("/admin/staff/{member:str}/identity", Operation.STAFF_READ, "PUT", "DELETE"),
+)
+OIDC_ROUTES: Final = (identities.bind, identities.unbind, *CONSOLE_OIDC)
 
 # What comes by the thousand a second.
 EXPRESS: Final = (lookups.verify, lookups.fetch, lookups.batch)

@@ -35,6 +35,8 @@ from gateway.settings import (
     SealSettings,
     ServeSettings,
     TraceSettings,
+    read_client_secret,
+    read_oidc,
     read_settings,
 )
 
@@ -112,6 +114,9 @@ def serve() -> None:
     settings, sealing = read_settings(ServeSettings), read_settings(SealSettings)
     read_witnesses(sealing.witnesses_file)
     _must_be_traceable()
+    oidc = read_oidc()
+    if oidc is not None:
+        read_client_secret(oidc.oidc_client_secret_file)
     for sentence in must_be_safe(settings, sealing):
         sys.stderr.write(f"{sentence}\n")
     # A worker begins afresh: a fork would inherit modules that chose at their import
@@ -200,7 +205,7 @@ def worker() -> Leaving:
     telemetry.WORKER_STARTS.labels(os.environ[BEGINS_AFTER]).inc()
     telemetry.WORKERS.set(1)
     settings = read_settings(ServeSettings)
-    app: ASGIApp = Lingering(Express(create_app(settings), EXPRESS))
+    app: ASGIApp = Lingering(Express(create_app(settings, read_oidc()), EXPRESS))
     if settings.trusted_proxies:
         app = TrustedProxies(app, settings.trusted_proxies)
     if read_settings(TraceSettings).wanted:

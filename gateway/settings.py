@@ -5,12 +5,14 @@ the command line prints it and ends with exit code 78 (EX_CONFIG of sysexits.h).
 Values are never repeated in it: a DSN holds a password.
 """
 
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -94,6 +96,37 @@ def _can_be_trusted(network: Network) -> bool:
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
+ARRIVAL_PATH = "/console/oidc/arrival"
+
+
+def is_safe_url(text: str) -> bool:
+    """Whether it is https to a named host, or http that does not leave this machine."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    if not (text.isascii() and text.isprintable()) or " " in text or "@" in text:
+        return False
+    if not parts.hostname or parts.query or parts.fragment:
+        return False
+    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    return parts.scheme == "https" or (parts.scheme == "http" and loopback)
+
+
+def _safe_url(text: str) -> str:
+    if not is_safe_url(text):
+        # Its own text would repeat what may hold a password.
+        raise ValueError("want https://HOST/…, or http://localhost:PORT/…")
+    return text
+
+
+def _arrival(text: str) -> str:
+    if urlsplit(_safe_url(text)).path != ARRIVAL_PATH:
+        raise ValueError(f"want https://HOST{ARRIVAL_PATH}")
+    return text
+
+
 class GatewaySettings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_", extra="ignore", frozen=True, hide_input_in_errors=True
@@ -147,6 +180,17 @@ class TraceSettings(GatewaySettings):
     def wanted(self) -> bool:
         endpoint = self.exporter_otlp_traces_endpoint or self.exporter_otlp_endpoint
         return endpoint is not None and not self.sdk_disabled
+
+
+class OidcSettings(GatewaySettings):
+    """Signing in to the console at an OpenID provider, where any of these is set."""
+
+    oidc_issuer: Annotated[str, AfterValidator(_safe_url)]
+    oidc_client_id: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
+    oidc_client_secret_file: Path
+    oidc_redirect_uri: Annotated[str, AfterValidator(_arrival)]
+    # Which claim of the ID token names a member of staff.
+    oidc_claim: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,100}$")] = "sub"
 
 
 class SealSettings(GatewaySettings):
@@ -229,6 +273,30 @@ def read_settings(kind: type[S]) -> S:
             for fault in error.errors(include_input=False, include_url=False)
         ]
         raise BadSetting("; ".join(complaints) + ".") from None
+
+
+def read_oidc() -> OidcSettings | None:
+    """Reads the environment; None where no GATEWAY_OIDC_* is set.
+
+    Raises:
+        BadSetting: some of them are missing or bad.
+    """
+    if not any(name.upper().startswith("GATEWAY_OIDC_") for name in os.environ):
+        return None
+    return read_settings(OidcSettings)
+
+
+def read_client_secret(path: Path) -> str:
+    """The one word that the file holds.
+
+    Raises:
+        BadSetting: if the file is missing, open to others, or not of that form.
+    """
+    setting = "GATEWAY_OIDC_CLIENT_SECRET_FILE"
+    words = _read_private(path, setting)
+    if len(words) != 1:
+        raise BadSetting(f"{setting} must hold the client's secret and nothing else.")
+    return words[0]
 
 
 def _read_private(path: Path, setting: str) -> list[str]:

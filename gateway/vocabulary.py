@@ -135,6 +135,8 @@ class Operation(Word):
     CERTIFICATE_BIND = 52, "certificate.bind"
     CERTIFICATE_UNBIND = 53, "certificate.unbind"
     CERTIFICATE_READ = 54, "certificate.read"
+    STAFF_BIND = 55, "staff.bind"
+    STAFF_UNBIND = 56, "staff.unbind"
     OPS_JOURNAL = 60, "ops.journal"
     OPS_LIMITS = 61, "ops.limits"
     OPS_LIVE = 62, "ops.live"

@@ -46,6 +46,8 @@ GRANT UPDATE (shadow_rate, shadow_burst, shadow_day, shadow_month, shadow_since)
 GRANT DELETE ON grants TO gateway_admin;
 GRANT UPDATE (revoked_at, not_after) ON keys TO gateway_admin;
 GRANT UPDATE (unbound_at) ON certificates TO gateway_admin;
+GRANT SELECT ON staff_identities TO gateway_hot, gateway_admin;
+GRANT INSERT, DELETE ON staff_identities TO gateway_admin;
 GRANT SELECT, INSERT ON changes TO gateway_admin;
 GRANT SELECT ON changes TO gateway_auditor;
 -- What waits for a second admin, and what that one said: added to, never changed.
@@ -123,6 +125,7 @@ GRANT SELECT (institution, reserved, reserved_at) ON jobs TO gateway_auditor;
 -- Sessions of the console: they come, are seen again and go.
 GRANT SELECT, INSERT, DELETE ON console_sessions TO gateway_hot;
 GRANT UPDATE (seen_at) ON console_sessions TO gateway_hot;
+GRANT SELECT, INSERT, DELETE ON oidc_arrivals TO gateway_hot;
 
 -- Searches that wait for a second auditor: filed, approved, and forgotten after a month.
 GRANT SELECT, INSERT, DELETE ON subject_approvals TO gateway_hot;

@@ -11,10 +11,12 @@ from gateway.console import (
     approving,
     assets,
     auditing,
+    binding,
     counting,
     operating,
     own,
     signing_in,
+    signing_on,
 )
 
 CONSOLE: Final = (
@@ -29,3 +31,5 @@ CONSOLE: Final = (
     *own.ROUTES,
     *administering.ROUTES,
 )
+# Where an OpenID provider is set up, besides.
+CONSOLE_OIDC: Final = (*signing_on.ROUTES, *binding.ROUTES)

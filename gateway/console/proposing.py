@@ -12,7 +12,7 @@ from gateway.console.forms import AFRESH, again, done
 from gateway.console.once import go_and_show
 from gateway.console.visit import PROPOSALS, Visit, shown
 from gateway.console.within import Answer
-from gateway.edge import administration, proposals
+from gateway.edge import administration, identities, proposals
 from gateway.edge.caller import MOST_BODY, HttpRequest
 from gateway.problems import NotFound
 from gateway.vocabulary import Actor, Operation
@@ -110,7 +110,7 @@ async def carry_out(request: HttpRequest, proposal: FromPath[str]) -> Response[A
         if operation not in _ASKED_BY or not _is_own(visit, found):
             raise NotFound
         handler, go_on = _ASKED_BY[operation]
-        named = {"agreement": found["target"]} if found["target"] else {}
+        named = {_TARGET[operation]: found["target"]} if found["target"] else {}
         answer = await visit.ask(handler, named=named, body=found["asked"])
         return go_on(visit, answer) if answer.well else visit.problem(answer)
 
@@ -131,6 +131,15 @@ def _to_member(visit: Visit, answer: Answer) -> Response[bytes]:
     return go_and_show(visit, f"/console/admin/staff/{made['id']}", made["token"])
 
 
+def _to_bound(_: Visit, answer: Answer) -> Response[bytes]:
+    return done(f"/console/admin/staff/{answer.document['id']}", answer)
+
+
+# What the id in the path is called.
+_TARGET: Final[Mapping[Operation | None, str]] = {
+    Operation.AGREEMENT_CHANGE: "agreement",
+    Operation.STAFF_BIND: "member",
+}
 _ASKED_BY: Final[
     Mapping[
         Operation | None,
@@ -141,6 +150,7 @@ _ASKED_BY: Final[
     Operation.AGREEMENT_CHANGE: (administration.change_agreement, _to_agreement),
     Operation.KEY_CREATE: (administration.create_key, _to_key),
     Operation.STAFF_CREATE: (administration.create_staff, _to_member),
+    Operation.STAFF_BIND: (identities.bind, _to_bound),
 }
 
 ROUTES: Final = (listing, proposal_page, approve, reject, carry_out)

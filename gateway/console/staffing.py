@@ -64,13 +64,13 @@ async def add_member(request: HttpRequest) -> Response[Any]:
 async def member_page(request: HttpRequest, member: FromPath[str]) -> Response[Any]:
     async def work(visit: Visit) -> Response[Any]:
         secret = shown_here(visit)
-        page = await _draw(visit, member, AFRESH, secret)
+        page = await draw_member(visit, member, AFRESH, secret)
         return page if secret is None else and_never_again(visit, page)
 
     return await shown(request, Actor.ADMIN, work)
 
 
-async def _draw(
+async def draw_member(
     visit: Visit, member: str, told: Mapping[str, Any], secret: str | None = None
 ) -> Response[bytes]:
     found = await visit.need(listings.one_of_staff, named={"member": member})
@@ -97,7 +97,7 @@ async def revoke_member(request: HttpRequest, member: FromPath[str]) -> Response
             body={"reason": visit.text("reason")},
         )
         if not answer.well:
-            return await _draw(visit, member, again(visit, answer))
+            return await draw_member(visit, member, again(visit, answer))
         return done(f"/console/admin/staff/{member}", answer)
 
     return await shown(request, Actor.ADMIN, work)

@@ -159,6 +159,11 @@ class Visit:
         key = self.held.directory.key_named(key_id) if key_id else None
         return key.staff.name if key and key.staff else ""
 
+    @property
+    def has_provider(self) -> bool:
+        """Whether staff may sign in at an OpenID provider."""
+        return self.held.identity_provider is not None
+
     def seal(self, text: str) -> str:
         """A text for the next page of this session, unreadable on this one."""
         return self.sessions.seal(self.session, text) if self.session else ""

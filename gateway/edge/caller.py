@@ -33,6 +33,7 @@ from gateway.edge.health import Health
 from gateway.jobs.desk import Jobs
 from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups, identify
+from gateway.oidc.provider import IdentityProvider
 from gateway.partners.directory import Directory, Staff
 from gateway.partners.keys import Proved
 from gateway.postgres import SERVER_GONE
@@ -70,8 +71,9 @@ class CallerGone(Exception):
 class Services:
     """What the routes of one worker work with; made by gateway/app.py.
 
-    There is no keeper where GATEWAY_ADMIN_DSN is not set, and there are no approvals
-    where GATEWAY_AUDIT_FOUR_EYES is off.
+    There is no keeper where GATEWAY_ADMIN_DSN is not set, there are no approvals where
+    GATEWAY_AUDIT_FOUR_EYES is off, and there is no identity provider where no
+    GATEWAY_OIDC_… is set.
     """
 
     lookups: Lookups
@@ -93,6 +95,7 @@ class Services:
     clock: ServerClock
     health: Health
     keeper: Keeper | None
+    identity_provider: IdentityProvider | None
 
 
 def services(request: HttpRequest) -> Services:

@@ -25,7 +25,10 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. Header names are in small letters; `seconds` from the sending."""
+    """What came back. Header names are in small letters; `seconds` from the sending.
+
+    Of a header that came more than once each value is a line.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -111,8 +114,12 @@ class Connection:
     async def _answer(self, method: str, began: float) -> Answer:
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status, *lines = head.strip().split("\r\n")
-        pairs = (line.split(":", 1) for line in lines)
-        headers = {name.lower(): value.strip() for name, value in pairs}
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, value = line.split(":", 1)
+            before = headers.get(name.lower())
+            told = value.strip()
+            headers[name.lower()] = told if before is None else f"{before}\n{told}"
         length = 0 if method == "HEAD" else int(headers.get("content-length", "0"))
         if "transfer-encoding" in headers:
             msg = "answers are sent with their length"

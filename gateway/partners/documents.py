@@ -59,7 +59,7 @@ def of_certificate(certificate: Certificate) -> Document:
 
 
 def of_staff(record: StaffRecord) -> Document:
-    return {
+    document: Document = {
         "id": record.id,
         "role": record.role,
         "name": record.name,
@@ -69,6 +69,10 @@ def of_staff(record: StaffRecord) -> Document:
         "revoked_at": _instant(record.revoked_at),
         "last_used_at": _instant(record.last_used_at),
     }
+    # Where no provider is set up nobody has one.
+    if record.identity is not None:
+        document["identity"] = record.identity._asdict()
+    return document
 
 
 def operations_in_order(grant: Grant) -> list[str]:

@@ -65,7 +65,10 @@ CERTIFICATES: Final[Kind[Certificate]] = Kind(
 STAFF: Final[Kind[StaffRecord]] = Kind(
     "staff",
     Operation.STAFF_READ,
-    (Operation.STAFF_CREATE, Operation.STAFF_REVOKE),
+    (
+        *(Operation.STAFF_CREATE, Operation.STAFF_REVOKE),
+        *(Operation.STAFF_BIND, Operation.STAFF_UNBIND),
+    ),
     listing.list_staff,
     documents.of_staff,
     lambda one: one.id,

@@ -66,6 +66,14 @@ class KeyRecord:
     last_used_at: int | None
 
 
+class Identity(NamedTuple):
+    """Who somebody is to an OpenID provider: what its tokens say under `claim`."""
+
+    issuer: str
+    claim: str
+    subject: str
+
+
 @dataclass(frozen=True, slots=True)
 class StaffRecord:
     """A member of staff; `token` is the id of the token, not its text."""
@@ -79,6 +87,7 @@ class StaffRecord:
     created_at: int
     revoked_at: int | None
     last_used_at: int | None
+    identity: Identity | None
 
 
 async def list_institutions(
@@ -149,6 +158,9 @@ async def list_staff(
             created_at=from_datetime(row["created_at"]),
             revoked_at=read_instant(row["revoked_at"]),
             last_used_at=read_instant(row["last_used_at"]),
+            identity=None
+            if row["subject"] is None
+            else Identity(row["issuer"], row["claim"], row["subject"]),
         )
         for row in _found(rows, only)
     ]

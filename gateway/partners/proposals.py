@@ -30,6 +30,7 @@ JUDGED: Final = frozenset(
         Operation.AGREEMENT_CHANGE,
         Operation.KEY_CREATE,
         Operation.STAFF_CREATE,
+        Operation.STAFF_BIND,
     }
 )
 WAITS: Final = "a second admin has to approve this; then ask again"
@@ -74,8 +75,9 @@ class Tried:
                 return widening.widens(self.basis[0], became, above)
             case Operation.KEY_CREATE, _:
                 return widening.discloses_much(self.basis, above)
-            case Operation.STAFF_CREATE, StaffRecord() as made:
-                # Ops see figures; auditors and admins come to residents and keys.
+            case Operation.STAFF_CREATE | Operation.STAFF_BIND, StaffRecord() as made:
+                # Ops see figures; auditors and admins come to residents and keys. Whom
+                # one of these is bound to is that member of staff from then on.
                 return made.role != Actor.OPS.word
             case _:
                 return True
@@ -87,7 +89,7 @@ class Tried:
     @property
     def after(self) -> Document:
         """What it would become, without what each making gives anew."""
-        if self.wish.operation is Operation.AGREEMENT_CHANGE:
+        if self.wish.target is not None:
             return self.told
         return {n: what for n, what in self.told.items() if n not in _OF_ITS_MAKING}
 

@@ -96,14 +96,15 @@ ORDER BY id
 LIMIT $4;
 
 -- name: staff_members
--- Who is staff (one of them, $1, if given), under which token, the first $3 above id $2? Never a
--- digest. The primary key.
+-- Who is staff (one of them, $1, if given), under which token and identity, the first $3 above id
+-- $2? Never a digest. The primary key.
 SELECT
-    staff.id, role, name, keys.id AS token, number, not_after, staff.created_at, revoked_at,
-    last_used_at
+    staff.id, role, name, keys.id AS token, keys.number, not_after, staff.created_at, revoked_at,
+    last_used_at, issuer, claim, subject
 FROM staff
 INNER JOIN keys ON keys.staff = staff.id
 LEFT JOIN key_uses ON key_uses.key = keys.number
+LEFT JOIN staff_identities ON staff_identities.staff = staff.id
 WHERE staff.id = coalesce($1, staff.id) AND staff.id > $2
 ORDER BY staff.id
 LIMIT $3;
@@ -214,6 +215,20 @@ RETURNING institution;
 -- name: count_certificates
 -- To how many certificates is an institution bound, over or not? certificates_bound_once.
 SELECT count(*) FROM certificates WHERE institution = $1 AND unbound_at IS NULL;
+-- name: lock_staff
+-- Is there such a member of staff? Holds off whoever else binds it. keys_of_staff.
+SELECT staff FROM keys WHERE staff = $1 FOR NO KEY UPDATE;
+
+-- name: delete_identity
+-- Takes a member of staff's identity away, and the sessions that began by it. Index on staff.
+DELETE FROM staff_identities WHERE staff = $1;
+
+-- name: insert_identity
+-- Binds a member of staff to who the provider says it is, unless that is somebody else already.
+INSERT INTO staff_identities (staff, issuer, claim, subject, sandbox)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+RETURNING number;
 
 -- name: insert_change
 -- What a change was about, what that became, why, by whom, and on which proposal if on any.

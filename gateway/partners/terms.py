@@ -22,6 +22,7 @@ Network = IPv4Network | IPv6Network
 
 MOST: Final = Limits(rate=10**6, burst=10**7, day=10**12, month=10**12)
 LONGEST_NAME: Final = 200
+LONGEST_SUBJECT: Final = 255
 HIGHEST_ID: Final = 2**31 - 1
 # In place of an instant that could not be read, so that the rest is still checked.
 EARLIEST: Final = from_datetime(datetime.min.replace(tzinfo=UTC))
@@ -36,6 +37,9 @@ _WRITTEN_ID: Final = re.compile(r"[1-9][0-9]{0,9}")
 # A name is kept and shown like any other free text.
 _NIK_OR_KEY: Final = re.compile(r"\d{16}|gd[ks]_(?:live|test)_[0-9A-Za-z]{8}")
 _FINGERPRINT: Final = re.compile(r"[0-9A-Fa-f]{64}")
+_WHOLE_NIK_OR_KEY: Final = re.compile(
+    r"(?<!\d)\d{16}(?!\d)|gd[ks]_(?:live|test)_[0-9A-Za-z]{8}"
+)
 _ROLES: Final = {role.word: role for role in STAFF_ROLES}
 
 
@@ -67,6 +71,17 @@ def read_fingerprint(value: object, faults: list[Fault]) -> bytes:
         faults.append(Fault("/fingerprint", detail))
         return b""
     return bytes.fromhex(text)
+
+
+def read_subject(value: object, faults: list[Fault]) -> str:
+    """Whom a provider's tokens are about. Other digits than a NIK's, such as a NIP's, may be."""
+    subject = value.strip() if isinstance(value, str) else ""
+    if not 0 < len(subject) <= LONGEST_SUBJECT or not subject.isprintable():
+        detail = f"must be 1 to {LONGEST_SUBJECT} printable characters"
+        faults.append(Fault("/subject", detail))
+    elif _WHOLE_NIK_OR_KEY.search(subject):
+        faults.append(Fault("/subject", "must hold neither a NIK nor a key"))
+    return subject
 
 
 def read_role(value: object, faults: list[Fault]) -> Actor:

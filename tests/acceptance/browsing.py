@@ -16,10 +16,17 @@ Form = Mapping[str, str | Sequence[str]]
 class Browser:
     """Keeps its cookies, and comes from an address of its own."""
 
-    def __init__(self, service: Service, source: str, host: str = "localhost") -> None:
+    def __init__(
+        self,
+        service: Service,
+        source: str,
+        host: str = "localhost",
+        language: str = "en",
+    ) -> None:
         self._service = service
-        self._source = source
+        self.source = source
         self._host = host
+        self._language = language
         self.cookies: dict[str, str] = {}
         self._csrf = ""
 
@@ -38,17 +45,17 @@ class Browser:
     async def _ask(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes = b""
     ) -> Answer:
-        sent = {"Host": self._host, "Accept-Language": "en", **headers}
+        sent = {"Host": self._host, "Accept-Language": self._language, **headers}
         if self.cookie:
             sent["Cookie"] = self.cookie
         answer = await self._service.ask(
             *(method, target),
-            source=self._source,
+            source=self.source,
             headers=sent,
             body=body if method == "POST" else None,
         )
-        name, _, value = answer.headers.get("set-cookie", "").partition("=")
-        if name:
+        for told in answer.headers.get("set-cookie", "").splitlines():
+            name, _, value = told.partition("=")
             self.cookies[name] = value.partition(";")[0]
             if "max-age=0" in value.lower():
                 del self.cookies[name]
@@ -66,7 +73,7 @@ class Browser:
     async def stream(self, target: str) -> str:
         """All that comes until the other side ends it, head and lengths included."""
         reader, writer = await asyncio.open_connection(
-            HERE, self._service.gateway.port, local_addr=(self._source, 0)
+            HERE, self._service.gateway.port, local_addr=(self.source, 0)
         )
         lines = (f"GET {target} HTTP/1.1", f"Host: {self._host}")
         head = (*lines, f"Cookie: {self.cookie}", "Connection: close", "", "")

@@ -1,4 +1,4 @@
-"""Where the gateway calls others: its servers, its witnesses and its collector of traces."""
+"""Where the gateway calls others: its servers, and those whom its settings name."""
 
 import ast
 from pathlib import Path
@@ -49,11 +49,26 @@ def test_no_address_is_called_but_those_of_the_settings() -> None:
     assert users(CLIENTS) == {
         # Its addresses are those of GATEWAY_WITNESSES_FILE.
         "gateway/audit/courier.py",
+        # Its addresses are those of GATEWAY_OIDC_ISSUER, and which that says are its own.
+        "gateway/oidc/provider.py",
         # It leads those who come to us elsewhere, and goes nowhere itself.
         "gateway/edge/leaving.py",
         # It sends traces to OTEL_EXPORTER_OTLP_ENDPOINT.
         "gateway/edge/tracing.py",
     }
+
+
+def test_no_call_trusts_any_certificate_or_goes_where_the_answer_leads() -> None:
+    for name in users({"httpx"}):
+        calls = [
+            node
+            for node in ast.walk(ast.parse((ROOT / name).read_text("utf-8")))
+            if isinstance(node, ast.Call)
+        ]
+        clients = [one for one in calls if ast.unparse(one.func).startswith("httpx.")]
+        assert clients, name
+        given = {keyword.arg for call in calls for keyword in call.keywords}
+        assert given.isdisjoint({"verify", "follow_redirects", "mounts", None}), name
 
 
 def test_no_route_reaches_a_server_by_itself() -> None:

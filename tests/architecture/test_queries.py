@@ -116,7 +116,10 @@ RUN_BY = {
         ],
     },
     "gateway.console": {
-        "hot": ["begin_session", "see_session", "look_at_session", "end_session"],
+        "hot": [
+            *("begin_session", "see_session", "look_at_session", "end_session"),
+            *("arrive", "bound_to"),
+        ],
     },
     # A role asks the catalogues of itself; the rest is asked as the one that writes the log.
     "gateway.doctor": {
@@ -191,6 +194,7 @@ RUN_BY = {
             "insert_certificate",
             "unbind_certificate",
             "count_certificates",
+            *("lock_staff", "delete_identity", "insert_identity"),
             "insert_change",
             "changes_of",
             *("one_use_at_a_time", "proposals_alike", "insert_proposal", "proposals"),

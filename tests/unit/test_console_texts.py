@@ -11,7 +11,7 @@ from gateway.console.texts import INDONESIAN, Texts, preferred
 from gateway.console.visit import PAGES
 from gateway.edge import administration, strict
 from gateway.edge.rendering import TITLE
-from gateway.partners import keeping, proposals, terms
+from gateway.partners import identities, keeping, proposals, terms
 from gateway.problems import Fault
 from gateway.vocabulary import Actor
 
@@ -38,6 +38,7 @@ def said_by_the_api() -> set[str]:
     faults: list[Fault] = []
     for name in ("", "1" * 16):
         terms.read_name(name, faults)
+        terms.read_subject(name, faults)
     for reason in ("", "\x07\x07\x07", "1" * 16, "gdk_test_Ab3dE6gH"):
         strict.read_text(reason, faults, "/reason", shortest=3, longest=200)
     strict.read_text("", faults, "?name", longest=terms.LONGEST_NAME)
@@ -55,6 +56,7 @@ def said_by_the_api() -> set[str]:
     told |= {keeping.TOO_MANY_KEYS, keeping.BOUND_ALREADY, administration.NO_CHANGE}
     told |= {proposals.WAITS, proposals.OVERTAKEN, proposals.REJECTED}
     told |= {proposals.OWN, proposals.SPOKEN}
+    told |= {identities.SOMEBODY_ELSE}
     return told | {rehearsing.TOO_MANY, rehearsing.NOTHING}
 
 

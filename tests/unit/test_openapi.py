@@ -38,7 +38,7 @@ from gateway.edge.openapi import DOCUMENT
 from gateway.edge.rendering import problem_type
 from gateway.problems import Fault
 from gateway.quota.overview import Order
-from gateway.settings import ServeSettings
+from gateway.settings import ARRIVAL_PATH, OidcSettings, ServeSettings
 from gateway.vocabulary import RESIDENT_FIELDS, Actor, Operation, Outcome, Reason
 
 OPENAPI: dict[str, Any] = json.loads(DOCUMENT)
@@ -104,7 +104,14 @@ def app(tmp_path: Path) -> Litestar:
             subject_keys_file=secret,
             signing_key_file=secret,
             log_origin="resident-data-gateway.example/test",
-        )
+        ),
+        # With all that there can be.
+        OidcSettings(
+            oidc_issuer="https://identity.example",
+            oidc_client_id="gateway",
+            oidc_client_secret_file=secret,
+            oidc_redirect_uri=f"https://gateway.example{ARRIVAL_PATH}",
+        ),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import changes, rehearsing
 from gateway.audit.inspection import MOST_A_PAGE
-from gateway.edge import administration, auditing
+from gateway.edge import administration, auditing, identities
 from gateway.edge.openapi import DOCUMENT
 from gateway.partners import terms
 
@@ -24,6 +24,7 @@ COMPONENTS: dict[str, Any] = OPENAPI["components"]
         ("KeyRequest", administration.KEY_MEMBERS),
         ("CertificateRequest", administration.CERTIFICATE_MEMBERS),
         ("StaffRequest", administration.STAFF_MEMBERS),
+        ("BindRequest", identities.MEMBERS),
         ("OnlyReason", ()),
     ],
 )
@@ -53,5 +54,7 @@ def test_its_bounds_are_those_of_the_admins_routes() -> None:
     assert similarity["minimum"] == terms.LOWEST_NAME_SIMILARITY
     assert similarity["default"] == terms.DEFAULT_NAME_SIMILARITY
     assert schemas["Name"]["maxLength"] == terms.LONGEST_NAME
+    subject = schemas["BindRequest"]["properties"]["subject"]
+    assert subject["maxLength"] == terms.LONGEST_SUBJECT
     page = COMPONENTS["parameters"]["PageLimit"]["schema"]
     assert (page["default"], page["maximum"]) == (auditing.DEFAULT_PAGE, MOST_A_PAGE)
