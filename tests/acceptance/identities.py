@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from html import escape
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -23,6 +24,11 @@ CLIENT: Final = "gateway:console"
 SECRET: Final = "a+secret:of/the%client"  # noqa: S105 - of a provider that tests make
 Claims = dict[str, Any]
 Sign = Callable[[Claims, ECKey], str]
+# Where a browser signs in, which leads it on itself.
+PAGE: Final = (
+    '<!doctype html><html lang="en"><title>Ministry</title>'
+    '<form method="post" action="/realm/login?{}"><button>Sign in</button></form>'
+)
 
 
 def signed(claims: Claims, key: ECKey) -> str:
@@ -43,9 +49,14 @@ class Issued:
 
 @dataclass
 class Provider:
-    """`said` is put into every token; `sign` makes its text. `down` is how it fails."""
+    """A browser that asks it is signed in as `subject`, and sent back to `gateway`.
+
+    `said` is put into every token; `sign` makes its text. `down` is how it fails.
+    """
 
     port: int = 0
+    gateway: str = ""
+    subject: str = ""
     key: ECKey = field(default_factory=new_key)
     said: Claims = field(default_factory=dict)
     sign: Sign = signed
@@ -79,7 +90,13 @@ class Provider:
         self, method: str, path: str, headers: dict[str, str], body: str
     ) -> tuple[int, object]:
         self.asked.append(path)
-        match method, path:
+        place, _, query = path.partition("?")
+        match method, place:
+            case "GET", "/realm/auth":
+                return 200, PAGE.format(escape(query))
+            case "POST", "/realm/login":
+                address = f"{self.issuer}/auth?{query}"
+                return 303, self.gateway + self.admit(address, self.subject)
             case "GET", "/realm/.well-known/openid-configuration":
                 return 200, {
                     "issuer": self.issuer,
@@ -140,8 +157,12 @@ class Provider:
             length = int(headers.get("content-length", "0"))
             body = (await reader.readexactly(length)).decode()
             status, document = self.answer(method, target, headers, body)
-            told = json.dumps(document).encode()
-            extra = ""
+            page = document if isinstance(document, str) else json.dumps(document)
+            told, extra = page.encode(), ""
+            if status == 303:
+                extra = f"Location: {page}\r\n"
+            elif isinstance(document, str):
+                extra = "Content-Type: text/html\r\n"
             if self.down == "redirects":
                 status, extra = 302, f"Location: {self.issuer}/elsewhere\r\n"
             if self.down == "fails":
