@@ -41,7 +41,7 @@ async def test_an_institution_is_bound_and_freed_and_told_of_its_last(
     service: Service, admin: Admin
 ) -> None:
     institution = await admin.institution()
-    browser = await at_the_console(service, admin, "127.0.46.1")
+    browser = await at_the_console(service, admin, "127.0.52.1")
     holder = f"/console/admin/institutions/{institution}"
     assert f"{holder}/certificates".encode() in (await browser.get(holder)).body
     page = f"{holder}/certificates"
@@ -65,7 +65,7 @@ async def test_what_is_wrong_with_a_binding_is_told_and_what_was_typed_is_kept(
     service: Service, admin: Admin
 ) -> None:
     institution = await admin.institution()
-    browser = await at_the_console(service, admin, "127.0.46.2")
+    browser = await at_the_console(service, admin, "127.0.52.2")
     page = f"/console/admin/institutions/{institution}/certificates"
     wrong = {"fingerprint": "AB:CD", "not_after": "", "label": "", "reason": "x"}
     refused = await send(browser, page, **wrong)
@@ -87,7 +87,7 @@ async def test_a_label_written_to_harm_is_shown_as_it_was_written(
     service: Service, admin: Admin
 ) -> None:
     institution = await admin.institution()
-    browser = await at_the_console(service, admin, "127.0.46.3")
+    browser = await at_the_console(service, admin, "127.0.52.3")
     page = f"/console/admin/institutions/{institution}/certificates"
     one = await bound(browser, page, label=EVIL)
     bad = await send(browser, page, fingerprint=EVIL, label=EVIL, not_after=EVIL)
@@ -103,7 +103,7 @@ async def test_a_session_without_the_certificate_that_its_institution_needs_is_n
     service: Service, admin: Admin
 ) -> None:
     caller = service.newcomer()
-    browser = Browser(service, "127.0.46.4")
+    browser = Browser(service, "127.0.52.4")
     assert (await browser.sign_in(caller.key)).status == 303
     assert (await browser.get("/console/own")).status == 200
     terms = FORM | {"not_after": "2100-01-01T00:00:00Z"}
