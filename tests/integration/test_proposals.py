@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 
 from gateway.changes import Change, Keeper, Made
-from gateway.partners import keeping, proposals
+from gateway.partners import identities, keeping, listing, proposals
 from gateway.partners.keeping import NewStaff
 from gateway.partners.keys import Environment
+from gateway.partners.listing import Identity
 from gateway.partners.proposals import Wish
 from gateway.postgres import Connection, Link
 from gateway.problems import NotApproved
@@ -44,6 +45,20 @@ class Office:
             environment=Environment.TEST,
         )
         wish = Wish(operation, None, ASKED, self.admins[0], 100)
+        return await keeper.change(Change(operation, WHY), work, wish=wish)
+
+    async def bind(self, keeper: Keeper, member: int, subject: str) -> Made[int]:
+        """The first admin binds somebody to an account of the ministry's."""
+        operation = Operation.STAFF_BIND
+        account = Identity("https://id.example", "sub", subject)
+        work = partial(
+            identities.bind_staff,
+            staff=member,
+            identity=account,
+            environment=Environment.TEST,
+        )
+        asked = {"subject": subject, "reason": WHY}
+        wish = Wish(operation, str(member), asked, self.admins[0], 100)
         return await keeper.change(Change(operation, WHY), work, wish=wish)
 
     async def approve(self, keeper: Keeper, by: int, number: int = 1) -> Made[int]:
@@ -127,6 +142,27 @@ async def test_what_is_held_up_leaves_a_proposal_and_nothing_else(
     assert [await proposals.count_waiting(admin, one) for one in office.admins] == [
         *(0, 1, 1)
     ]
+
+
+async def test_whom_an_admin_is_bound_to_is_for_two_and_whom_ops_are_for_one(
+    office: Office, admin: Connection
+) -> None:
+    keeper, other = office.keepers[0], office.admins[1]
+    with pytest.raises(NotApproved):
+        await office.bind(keeper, other, "account-of-the-first")
+    (kept,) = await listing.list_staff(admin, only=other)
+    assert kept.identity is None
+    await office.approve(keeper, office.admins[2])
+    assert (await office.bind(keeper, other, "account-of-the-first")).result == other
+    ops = await keeping.create_staff(
+        admin,
+        PEPPERS,
+        role="ops",
+        name="Dewi",
+        not_after=None,
+        environment=Environment.TEST,
+    )
+    assert (await office.bind(keeper, ops.id, "account-of-ops")).result == ops.id
 
 
 async def test_the_database_holds_that_two_people_are_two_and_once_is_once(
