@@ -7,12 +7,7 @@ idempotency key are claimed. Nothing is released before the access's entry is du
 `accounted` sees to it on every way out. There is no HTTP, SQL or Redis here.
 """
 
-from collections.abc import (
-    AsyncIterator,
-    Collection,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
