@@ -40,7 +40,7 @@ class Ministry:
 
 
 @asynccontextmanager
-async def opening(service: Service) -> AsyncIterator[Ministry]:
+async def opening(service: Service, **environment: str) -> AsyncIterator[Ministry]:
     secret = service.folder / "client-secret"
     secret.touch(mode=0o600)
     secret.write_text(SECRET, "ascii")
@@ -51,6 +51,7 @@ async def opening(service: Service) -> AsyncIterator[Ministry]:
             GATEWAY_OIDC_CLIENT_ID=CLIENT,
             GATEWAY_OIDC_CLIENT_SECRET_FILE=str(secret),
             GATEWAY_OIDC_REDIRECT_URI=f"http://localhost:8000{ARRIVAL_PATH}",
+            **environment,
         ) as gateway,
     ):
         yield Ministry(replace(service, gateway=gateway), provider, "", 0)
