@@ -111,7 +111,8 @@ class Sessions:
         """What was sealed in this session a little while ago; None for anything else."""
         try:
             return self._fernet(session).decrypt(sealed, ttl=IDLE_SECONDS).decode()
-        except InvalidToken:
+        except (InvalidToken, ValueError):
+            # The second for what is not ASCII.
             return None
 
     def _fernet(self, session: Session) -> Fernet:

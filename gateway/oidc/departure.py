@@ -58,6 +58,7 @@ class Departures:
         """None for what we did not seal, and for one that left too long ago."""
         try:
             told = self._fernet.decrypt_at_time(sealed, SECONDS, now)
-        except InvalidToken:
+        except (InvalidToken, ValueError):
+            # The second for what is not ASCII.
             return None
         return msgspec.json.decode(told, type=Departure)

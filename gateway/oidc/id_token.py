@@ -18,6 +18,8 @@ ALGORITHMS: Final = (
     *("ES256", "ES384", "ES512", "Ed25519"),
 )
 LEEWAY_SECONDS: Final = 60
+# OpenID Connect Core 1.0, §2.
+LONGEST_SUBJECT: Final = 255
 _KEY_TYPES: Final = {"RSA", "EC", "OKP"}
 # Says nothing of a person that the provider has not looked into.
 _TO_BE_VERIFIED: Final = {
@@ -117,8 +119,11 @@ def subject(claims: Claims, claim: str) -> str:
         NotBelieved: it has no such claim, or the provider has not verified it.
     """
     named = claims.get(claim)
-    if not isinstance(named, str) or not named:
-        raise NotBelieved("the claim that names staff is missing")
+    if not isinstance(named, str) or not 0 < len(named) <= LONGEST_SUBJECT:
+        raise NotBelieved("the claim that names staff is missing, or too long")
+    if not named.isprintable():
+        # As little as an admin can bind; PostgreSQL refuses some of it.
+        raise NotBelieved("the claim that names staff is not printable")
     verified = _TO_BE_VERIFIED.get(claim)
     if verified is not None and claims.get(verified) is not True:
         raise NotBelieved("the claim that names staff is not verified")

@@ -152,6 +152,15 @@ async def test_a_form_that_was_not_filled_in_on_our_page_does_nothing(
     assert (await browser.post("/console/audit/person", form)).status == 200
 
 
+async def test_what_was_not_sealed_here_is_no_nik(service: Service) -> None:
+    browser = await auditor(service, "127.0.30.13")
+    csrf = await browser.csrf()
+    for sealed in ("é", "gAAAAA", "\0"):
+        form = {"csrf": csrf, "sealed": sealed, "reason": REASON}
+        page = await browser.post("/console/audit/person", form)
+        assert page.status == 400, sealed
+
+
 async def test_an_auditor_finds_who_asked_about_a_person_and_the_proof(
     service: Service,
 ) -> None:

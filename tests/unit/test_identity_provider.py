@@ -179,6 +179,9 @@ def test_keys_that_are_not_for_signatures_are_as_if_they_were_not_there() -> Non
         ({"email": "a@b.example"}, None),
         ({"email": 7, "email_verified": True}, None),
         ({}, None),
+        ({"email": "a" * 256, "email_verified": True}, None),
+        ({"email": "a\0b", "email_verified": True}, None),
+        ({"email": "\ud800", "email_verified": True}, None),
     ],
 )
 def test_an_address_names_somebody_once_the_provider_has_verified_it(
@@ -197,7 +200,8 @@ def test_a_departure_is_readable_to_us_alone_and_for_ten_minutes() -> None:
     assert departures.open(sealed, NOW + SECONDS) == departure
     assert departures.open(sealed, NOW + SECONDS + 1) is None
     assert departures.open(sealed[:-2] + "AA", NOW) is None
-    assert departures.open("", NOW) is None
+    for no_token in ("", "é", "\0", "=", "a" * 5000):
+        assert departures.open(no_token, NOW) is None
     others = Departures(NumberedKeys({1: b"q" * 32}))
     assert others.open(sealed, NOW) is None
     secrets = (departure.state, departure.nonce, departure.verifier)
