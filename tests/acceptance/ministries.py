@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from gateway.settings import ARRIVAL_PATH
 from tests.acceptance.browsing import Browser
@@ -22,8 +22,10 @@ class Ministry:
 
     service: Service
     provider: Provider
-    subject: str
-    member: int
+    subject: str = ""
+    member: int = 0
+    # Members of staff that nobody has bound, with the role ops.
+    spare: list[Any] = field(default_factory=list)
 
     def browser(self, host: str = "localhost", language: str = "en") -> Browser:
         return Browser(self.service, next(SOURCES), host, language)
@@ -54,7 +56,7 @@ async def opening(service: Service, **environment: str) -> AsyncIterator[Ministr
             **environment,
         ) as gateway,
     ):
-        yield Ministry(replace(service, gateway=gateway), provider, "", 0)
+        yield Ministry(replace(service, gateway=gateway), provider)
 
 
 async def bind(service: Service, member: int, subject: str) -> Answer:

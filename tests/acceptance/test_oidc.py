@@ -33,11 +33,14 @@ async def ministry(opened: Ministry) -> Ministry:
     """With an auditor who is bound."""
     admin = Admin(opened.service, opened.service.staff["admin"])
     made = await admin.made("staff", role="auditor", name="Ibu Wayan")
+    spare = [
+        await admin.made("staff", role="ops", name=name) for name in ("Made", "Ketut")
+    ]
     member, subject = made["id"], "5f1d2f6e-7d1b-4d36-9f0e-0f6f2c4a1b7e"
     bound = await bind(opened.service, member, subject)
     assert bound.json["identity"]["subject"] == subject
     await asyncio.sleep(KNOWN_EVERYWHERE)
-    return replace(opened, member=member, subject=subject)
+    return replace(opened, member=member, subject=subject, spare=spare)
 
 
 @pytest.fixture(autouse=True)
@@ -251,9 +254,8 @@ async def test_a_session_ends_at_once_with_the_binding_and_with_the_token(
 ) -> None:
     service = ministry.service
     admin = Admin(service, service.staff["admin"])
-    made = await admin.made("staff", role="ops", name="Pak Made")
+    made = ministry.spare.pop()
     await bind(service, made["id"], "made")
-    await asyncio.sleep(KNOWN_EVERYWHERE)
     by_provider, by_token = ministry.browser(), ministry.browser()
     assert (await ministry.sign_in(by_provider, "made")).status == 200
     assert (await by_token.sign_in(made["token"])).status == 303
@@ -280,9 +282,7 @@ async def test_an_admin_binds_and_unbinds_on_the_members_page(
     ministry: Ministry,
 ) -> None:
     service = ministry.service
-    admin = Admin(service, service.staff["admin"])
-    made = await admin.made("staff", role="ops", name="Bu Ketut")
-    await asyncio.sleep(KNOWN_EVERYWHERE)
+    made = ministry.spare.pop()
     browser = ministry.browser()
     await browser.sign_in(service.staff["admin"])
     page = f"/console/admin/staff/{made['id']}"
