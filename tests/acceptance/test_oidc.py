@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 from joserfc.jwk import ECKey
 
+from gateway.routes import OIDC_ROUTES
 from gateway.settings import ARRIVAL_PATH
 from tests.acceptance import forging
 from tests.acceptance.admins import Admin
@@ -319,6 +320,11 @@ async def test_an_admin_binds_and_unbinds_on_the_members_page(
 
 async def test_only_an_admin_binds(ministry: Ministry) -> None:
     service = ministry.service
+    # All of the API's routes that there are with a provider alone.
+    api = {path for route in OIDC_ROUTES for path in route.paths}
+    assert {path for path in api if not path.startswith("/console")} == {
+        "/admin/staff/{member:str}/identity"
+    }
     path = f"/admin/staff/{ministry.member}/identity"
     asked = {"subject": "evil", "reason": WHY}
     keys = (None, service.sample("bulk").key, service.staff["ops"])
