@@ -209,7 +209,7 @@ def worker() -> Leaving:
     if settings.trusted_proxies:
         app = TrustedProxies(app, settings.trusted_proxies)
     if read_settings(TraceSettings).wanted:
-        from gateway.edge import tracing  # noqa: PLC0415 - 10 MB, for those who want it
+        from gateway.edge import tracing  # noqa: PLC0415 - for those who want it alone
 
         app = tracing.Tracing(app, tracing.exporting(), settings.trusted_proxies)
     # In a reload the one that takes over listens after all that there are.

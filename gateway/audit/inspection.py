@@ -35,6 +35,13 @@ _CONDITIONS: Final = "/* and what is asked for */"
 _FIRST_SPAN: Final = 60 * SECOND
 _FIRST_SPAN_OF_AN_INSTITUTION: Final = 24 * 3600 * SECOND
 _WIDER: Final = 8
+# What makes up the log; the rest is in indexes of its own (migration 67).
+_LOOKUPS: Final = (
+    Operation.VERIFY,
+    Operation.FETCH,
+    Operation.BATCH_VERIFY,
+    Operation.BATCH_FETCH,
+)
 _SPAN_LIMIT: Final = 2**63 - 1
 
 
@@ -48,7 +55,10 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criteria:
-    """What entries are asked for; None is anything. Instants in microseconds."""
+    """What entries are asked for; None is anything. Instants in microseconds.
+
+    `outside` are those of no institution alone: of staff, and of nobody known.
+    """
 
     from_at: int | None = None
     to_at: int | None = None
@@ -59,10 +69,24 @@ class Criteria:
     outcome: Outcome | None = None
     actor: Actor | None = None
     subjects: Sequence[Subject] | None = None
+    outside: bool = False
+
+    @property
+    def seldom(self) -> bool:
+        """Whether an index holds what is asked for, and little else."""
+        return (
+            self.of_no_institution
+            or self.outcome is Outcome.FAILED
+            or self.operation not in {None, *_LOOKUPS}
+        )
+
+    @property
+    def of_no_institution(self) -> bool:
+        return self.outside or self.actor not in {None, Actor.INSTITUTION}
 
     @property
     def first_span(self) -> int:
-        if self.subjects is not None:
+        if self.subjects is not None or self.seldom:
             return _SPAN_LIMIT
         if self.institution is not None:
             return _FIRST_SPAN_OF_AN_INSTITUTION
@@ -71,13 +95,7 @@ class Criteria:
     def conditions(self, span: tuple[int, int], first: int) -> "_Conditions":
         """For entries of one span of time; its first argument is `$first`."""
         asked = _Conditions(first)
-        for column, word in (
-            ("operation", self.operation),
-            ("outcome", self.outcome),
-            ("actor", self.actor),
-        ):
-            if word is not None:
-                asked.add(f"{column} = {{}}", bytes([word]))
+        self._add_words(asked)
         if self.key is not None:
             asked.add("key = {}", self.key)
         if self.purpose is not None:
@@ -99,6 +117,18 @@ class Criteria:
                 [subject.tail for subject in self.subjects],
             )
         return asked
+
+    def _add_words(self, asked: "_Conditions") -> None:
+        for column, word in (
+            ("operation", self.operation),
+            ("outcome", self.outcome),
+            ("actor", self.actor),
+        ):
+            if word is not None:
+                # No argument: or the planner could not tell which index holds it.
+                asked.add(f'{column} = {word.value}::"char"')
+        if self.of_no_institution:
+            asked.add("institution = 0")
 
 
 class _Conditions:
@@ -175,7 +205,7 @@ async def _rows(
     below: Mark | None,
     limit: int,
 ) -> list[asyncpg.Record]:
-    if criteria.institution is not None and criteria.subjects is None:
+    if criteria.institution is not None and criteria.first_span != _SPAN_LIMIT:
         asked = _asked("page_reach", criteria, span, below, limit)
         reach: datetime | None = await connection.fetchval(*asked)
         if reach is None:

@@ -102,7 +102,9 @@ WHERE e.batch = $1 AND e.position = $2
 -- name: page
 -- The newest entries below a place in (at, batch, position) and within a span that match
 -- what is given. By entries_about_a_subject, by entries_of_an_institution once `page_reach` has
--- said how far back to look, else by entries_by_place, widening the span step by step.
+-- said how far back to look, of what is seldom by entries_of_no_institution,
+-- entries_of_other_operations or entries_that_failed, else by entries_by_place, widening the
+-- span step by step.
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
@@ -317,7 +319,7 @@ SELECT first_leaf, batch FROM seals WHERE first_leaf >= $1 ORDER BY first_leaf L
 
 -- name: roll_up
 -- Counts the batches in $1, all between $2 and $3 and their entries between $4 and $5,
--- into their hours and days, and notes when keys were used: not those that did not prove
+-- into their hours and days, these also by one thing each, and notes when keys were used: not those that did not prove
 -- who they were (reason 1). By entries_by_place. Units are charged as entry.py says.
 WITH keyed AS (
     SELECT
@@ -340,6 +342,20 @@ WITH keyed AS (
     SELECT since, institution, purpose, outcome, sum(entries) AS entries, sum(charged) AS charged
     FROM keyed
     GROUP BY 1, 2, 3, 4
+), summed AS (
+    INSERT INTO sums_of_days AS d (since, by, key, entries, charged, refused)
+    SELECT
+        date_trunc('day', h.since, 'Asia/Jakarta'), one.by, one.key, sum(h.entries), sum(h.charged),
+        coalesce(sum(h.entries) FILTER (WHERE h.outcome = 5), 0)
+    FROM hourly AS h
+    CROSS JOIN LATERAL (
+        VALUES ('institution', h.institution), ('outcome', h.outcome), ('purpose', h.purpose)
+    ) AS one (by, key)
+    GROUP BY 1, 2, 3
+    ON CONFLICT (by, since, key) DO UPDATE SET
+        entries = d.entries + excluded.entries,
+        charged = d.charged + excluded.charged,
+        refused = d.refused + excluded.refused
 )
 INSERT INTO rollups AS r (hours, since, institution, purpose, outcome, entries, charged)
 SELECT 1, since, institution, purpose, outcome, entries, charged FROM hourly
@@ -368,8 +384,20 @@ FROM batches AS b
 WHERE b.batch > $2
     AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch);
 
--- name: count_rollups
--- What the rollups of $4 hours from $2 to $3 (exclusive) hold, by $1. By a_span_is_counted_once.
+-- name: count_days
+-- What the sums of days from $2 to $3 (exclusive) hold, by $1; days by any of them. By
+-- a_day_is_summed_once.
+SELECT
+    CASE $1::text WHEN 'day' THEN (since AT TIME ZONE 'Asia/Jakarta')::date - date '1970-01-01' ELSE key END AS key,
+    sum(entries)::bigint AS entries,
+    sum(charged)::bigint AS charged,
+    sum(refused)::bigint AS refused
+FROM sums_of_days
+WHERE since >= $2 AND since < $3 AND by = CASE $1::text WHEN 'day' THEN 'outcome' ELSE $1::text END
+GROUP BY 1;
+
+-- name: count_hours
+-- What the rollups of hours from $2 to $3 (exclusive) hold, by $1. By a_span_is_counted_once.
 SELECT
     CASE $1::text
         WHEN 'institution' THEN institution
@@ -381,7 +409,7 @@ SELECT
     sum(charged)::bigint AS charged,
     coalesce(sum(entries) FILTER (WHERE outcome = 5), 0)::bigint AS refused
 FROM rollups
-WHERE since >= $2 AND since < $3 AND hours = $4
+WHERE since >= $2 AND since < $3 AND hours = 1
 GROUP BY 1;
 
 -- name: count_span

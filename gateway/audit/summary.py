@@ -160,10 +160,12 @@ class Summaries:
         hours, jutting = asked.whole(HOUR)
         whole_days, other_hours = hours.whole(DAY)
         counted: list[asyncpg.Record] = []
-        for length, span in [(24, whole_days), *((1, hour) for hour in other_hours)]:
+        rolled_up = [("count_days", whole_days)]
+        rolled_up += [("count_hours", hour) for hour in other_hours]
+        for query, span in rolled_up:
             if span.start < span.end:
                 counted += await connection.fetch(
-                    SQL["count_rollups"], by, *map(to_datetime, span), length
+                    SQL[query], by, *map(to_datetime, span)
                 )
         for span in (part for one in jutting for part in one.without(days)):
             if span.start < span.end:

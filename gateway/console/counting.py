@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from litestar import Response, get
 
-from gateway.audit.summary import By
-from gateway.clock import SECOND, to_text
+from gateway.audit.summary import DAY, By
+from gateway.clock import JAKARTA_OFFSET, to_text
 from gateway.console.pages import HEADERS, local_of, moment_of
 from gateway.console.visit import Visit, shown
 from gateway.console.within import ask, read
@@ -26,8 +26,7 @@ async def trends(request: HttpRequest) -> Response[Any]:
         asked = {"by": By.DAY.value, **visit.query}
         told: dict[str, Any] = {"asked": asked, "words": [one.value for one in By]}
         if "reason" not in asked:
-            long_ago = visit.held.clock.now() - DAYS_AT_FIRST * 86_400 * SECOND
-            asked.setdefault("from", local_of(to_text(long_ago)))
+            asked.setdefault("from", local_of(to_text(_at_first(visit))))
             return visit.draw("trends.html", rows=None, more=0, faults={}, **told)
         answer = await visit.ask(summaries.summary, query=_question(asked, "by"))
         if not answer.well and not answer.faults:
@@ -45,6 +44,12 @@ async def trends(request: HttpRequest) -> Response[Any]:
         )
 
     return await shown(request, Actor.AUDITOR, work)
+
+
+def _at_first(visit: Visit) -> int:
+    """A midnight of Jakarta: whole days are counted before they are asked for."""
+    days = (visit.held.clock.now() + JAKARTA_OFFSET) // DAY - DAYS_AT_FIRST
+    return days * DAY - JAKARTA_OFFSET
 
 
 def _question(asked: dict[str, str], *further: str) -> dict[str, str]:

@@ -210,22 +210,20 @@ def _criteria(
         institution = strict.read_number(
             given["institution"], faults, "?institution", least=1, most=_LARGEST_ID
         )
-    key = None
-    if "key" in given:
-        named = held.directory.key_named(given["key"])
-        # A key that nobody has was used by nobody.
-        key = named.number if named else _NOBODY
-        if named and named.institution is not None and institution is None:
-            # So that the key's entries are found by its institution's index.
-            institution = named.institution
+    key, its, outside = _key(held, given)
+    if institution is None:
+        # So that the key's entries are found by its institution's index.
+        institution = its
     purpose = None
     if "purpose" in given:
         # One that nobody was ever granted is no entry's.
         number = held.directory.purpose_number(given["purpose"]) or _NOBODY
         purpose = PurposeName(number, given["purpose"])
+        outside = outside or number == _NOBODY
     return Criteria(
         institution=institution,
         key=key,
+        outside=outside,
         purpose=purpose,
         operation=_word(Operation, given, "operation", faults),
         outcome=_word(Outcome, given, "outcome", faults),
@@ -233,6 +231,19 @@ def _criteria(
         from_at=_instant(given, "from", faults, "?"),
         to_at=_instant(given, "to", faults, "?"),
     )
+
+
+def _key(
+    held: Services, given: Mapping[str, str]
+) -> tuple[int | None, int | None, bool]:
+    """Its number and its institution, and whether it is of none."""
+    if "key" not in given:
+        return None, None, False
+    named = held.directory.key_named(given["key"])
+    if named is None:
+        # A key that nobody has was used by nobody.
+        return _NOBODY, None, True
+    return named.number, named.institution, named.institution is None
 
 
 def _word(

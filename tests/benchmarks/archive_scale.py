@@ -57,12 +57,7 @@ async def fill(dsn: str, rows: int) -> Month:
     )
     for table in ("entries", "batches"):
         await superuser.execute(f"VACUUM (ANALYZE) {table}")
-    owned = "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
-    for row in await superuser.fetch(owned):
-        if "idx" not in row["name"] and row["name"].startswith(
-            ("entries_", "batches_")
-        ):
-            await superuser.execute(f"ALTER TABLE {row['name']} OWNER TO gateway_owner")
+    await filling.give_to_owner(superuser)
     await superuser.close()
     return month
 

@@ -43,6 +43,7 @@ RESIDENTS: Final = 20_000_000
 DAYS: Final = 30
 DAY: Final = 24 * 3600 * SECOND
 ORIGIN: Final = "bench.example/log"
+SIGNING_KEY: Final = sha256(b"of benchmarks").digest()
 DIGESTS: Final = BatchDigests(NumberedKeys({1: bytes(32)}))
 # So many rows are made and sent at once.
 CHUNK: Final = 50_000
@@ -160,6 +161,16 @@ async def make_day(superuser: asyncpg.Connection, starts: int) -> None:
     """)
 
 
+async def give_to_owner(superuser: asyncpg.Connection) -> None:
+    """The partitions, as if the gateway had made them itself."""
+    owned = "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
+    for row in await superuser.fetch(owned):
+        if "idx" not in row["name"] and row["name"].startswith(
+            ("entries_", "batches_")
+        ):
+            await superuser.execute(f"ALTER TABLE {row['name']} OWNER TO gateway_owner")
+
+
 def first_day_of(now: int) -> int:
     """The month's first midnight of Jakarta; it ends with yesterday."""
     return (now + JAKARTA_OFFSET) // DAY * DAY - JAKARTA_OFFSET - DAYS * DAY
@@ -226,7 +237,7 @@ class Growing:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self._signer = Signer(ORIGIN, bytes(range(32)))
+        self._signer = Signer(ORIGIN, SIGNING_KEY)
         self.frontier = Frontier()
 
     async def seal(self, batches: list[tuple[int, bytes]]) -> None:
