@@ -1,4 +1,6 @@
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 from hypothesis import assume, given
@@ -53,14 +55,40 @@ def agreements(draw: st.DrawFn) -> Agreement:
     )
 
 
-@given(agreements(), INSTANTS, purposes, operations, fields)
+class Asking(NamedTuple):
+    agreement: Agreement
+    at: int
+    purpose: str
+    operations: frozenset[str]
+    fields: list[str]
+
+
+@st.composite
+def askings(draw: st.DrawFn) -> Asking:
+    """Within the agreement but for some of its sides: each alone must refuse."""
+    wild = draw(st.sets(st.sampled_from(Asking._fields), max_size=2))
+    agreement = draw(agreements().filter(lambda one: bool(one.grants)))
+    at, purpose = draw(INSTANTS), draw(purposes)
+    if "agreement" not in wild:
+        agreement = replace(agreement, status="active")
+    if "at" not in wild:
+        at = draw(st.integers(agreement.from_at, agreement.to_at - 1))
+    if "purpose" not in wild:
+        purpose = draw(st.sampled_from(sorted(agreement.grants)))
+    grant = agreement.grants.get(purpose)
+    asked, wanted = draw(operations), draw(fields)
+    if grant is not None and "operations" not in wild:
+        asked = draw(st.frozensets(st.sampled_from(sorted(grant.operations))))
+    if grant is not None and "fields" not in wild:
+        wanted = draw(st.lists(st.sampled_from(grant.fields), max_size=6))
+    return Asking(agreement, at, purpose, asked, wanted)
+
+
+@given(askings())
 def test_permit_never_widens_a_grant_and_never_refuses_what_is_granted(
-    agreement: Agreement,
-    at: int,
-    purpose: str,
-    asked: frozenset[str],
-    wanted: list[str],
+    asking: Asking,
 ) -> None:
+    agreement, at, purpose, asked, wanted = asking
     grant = agreement.grants.get(purpose)
     granted = (
         agreement.status == "active"
