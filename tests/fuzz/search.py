@@ -20,8 +20,9 @@ def main(name: str, folder: Path, options: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(SEEDS[name]):
         (folder / f"seed-{number}").write_bytes(seed)
-    told = [sys.argv[0], f"-artifact_prefix={folder}/", *options, str(folder)]
-    atheris.Setup(told, PARSERS[name])
+    # A line of a job may have 16 KiB.
+    given = ["-max_len=20000", f"-artifact_prefix={folder}/", *options]
+    atheris.Setup([sys.argv[0], *given, str(folder)], PARSERS[name])
     atheris.Fuzz()
 
 

@@ -1,6 +1,11 @@
 """Every parser of untrusted text reads its seeds, and what searches have found."""
 
+from itertools import pairwise
+from random import Random
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.fuzz.finds import FINDS
 from tests.fuzz.parsers import PARSERS
@@ -28,3 +33,15 @@ def test_it_does_so_wherever_a_text_is_cut_off_or_broken(name: str) -> None:
             for broken in (b"", b"\xff", b"\n"):
                 PARSERS[name](data[:place] + broken)
                 PARSERS[name](data[:place] + broken + data[place + 1 :])
+
+
+@pytest.mark.parametrize("name", ["export", "proof", "forwarded", "submission"])
+@settings(max_examples=25)
+@given(chance=st.randoms(use_true_random=False), noise=st.binary(max_size=60))
+def test_it_does_so_of_a_text_put_together_of_its_own_parts(
+    name: str, chance: Random, noise: bytes
+) -> None:
+    seed = chance.choice(SEEDS[name])
+    places = sorted(chance.randrange(len(seed) + 1) for _ in range(4))
+    parts = [seed[a:b] for a, b in pairwise([0, *places, len(seed)])] + [noise]
+    PARSERS[name](b"".join(chance.choices(parts, k=5)))

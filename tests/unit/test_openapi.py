@@ -339,6 +339,40 @@ def test_what_it_allows_in_a_body_is_what_is_read(
         validate(schema, body)
 
 
+@pytest.mark.parametrize("operation", ["verify", "fetch"])
+@pytest.mark.parametrize("asked", [{"claims": {"sex": "P"}}, {"fields": ["sex"]}])
+def test_the_items_of_a_batch_ask_what_the_batch_does(
+    operation: str, asked: dict[str, object]
+) -> None:
+    item = {"id": "row-1", "nik": NIK} | asked
+    body = {"operation": operation, "purpose": "kyc", "items": [item]}
+    if questions.read_batch(json.dumps(body).encode()).faults:
+        with pytest.raises(ValidationError):
+            validate("BatchRequest", body)
+    else:
+        validate("BatchRequest", body)
+
+
+def test_whatever_reads_the_log_may_find_it_away() -> None:
+    reading = {path for path, _ in OPERATIONS if path.startswith("/log/")}
+    for path in reading - {"/log/key"}:
+        assert "503" in OPERATIONS[path, "get"]["responses"]
+
+
+def test_its_links_lead_to_operations_by_what_they_take() -> None:
+    named = {operation["operationId"]: operation for operation in OPERATIONS.values()}
+    links = [link for node in walk(OPENAPI) for link in _links(node)]
+    assert len(links) > 10
+    for link in links:
+        taken = {one["name"] for one in parameters_of(named[link["operationId"]])}
+        assert link["parameters"].keys() <= taken
+
+
+def _links(node: dict[str, Any]) -> list[dict[str, Any]]:
+    held = node.get("links", {})
+    return [link for link in held.values() if "operationId" in link]
+
+
 def test_its_examples_are_valid() -> None:
     for node in walk(OPENAPI["paths"]):
         if "example" in node and "$ref" in node.get("schema", {}):
