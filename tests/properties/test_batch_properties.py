@@ -26,7 +26,7 @@ items = st.lists(
     st.fixed_dictionaries({"id": short, "nik": niks, "claims": claims}),
     min_size=1,
     max_size=5,
-    unique_by=lambda item: item["id"],
+    unique_by=lambda item: str(item["id"]),
 )
 junk = st.one_of(
     st.binary(max_size=40),
