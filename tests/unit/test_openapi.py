@@ -18,11 +18,9 @@ from referencing.jsonschema import DRAFT202012
 
 from gateway.app import create_app
 from gateway.audit.condition import MOST_WAITING
-from gateway.audit.entry import Entry, Place, line
 from gateway.audit.inspection import MOST_A_PAGE
-from gateway.audit.sealed import MOST_COSIGNED, MOST_LEAVES, Receipt
+from gateway.audit.sealed import MOST_COSIGNED, MOST_LEAVES
 from gateway.audit.summary import By
-from gateway.audit.tree import Head
 from gateway.calls import Question
 from gateway.edge import (
     auditing,
@@ -377,27 +375,3 @@ def test_its_examples_are_valid() -> None:
     for node in walk(OPENAPI["paths"]):
         if "example" in node and "$ref" in node.get("schema", {}):
             validate(node["schema"]["$ref"].rpartition("/")[2], node["example"])
-
-
-def test_an_entry_of_the_log_is_one_of_its_entries() -> None:
-    entry = Entry(
-        at=1_800_000_000_000_000,
-        actor=Actor.UNIDENTIFIED,
-        outcome=Outcome.REFUSED,
-        address=None,
-        operation=Operation.VERIFY,
-        reason=Reason.UNAUTHENTICATED,
-        count=12,
-    )
-    document = json.loads(line(entry, Place(1_800_000_000_000 << 21, 0)))
-    validate("Entry", document | {"leaf_index": None})
-    members = COMPONENTS["schemas"]["Entry"]["properties"]
-    assert list(members) == [*document, "leaf_index"]
-
-
-def test_a_receipt_of_the_log_is_one_of_its_receipts() -> None:
-    head = Head(2, bytes(32), "a note")
-    document = Receipt(b'{"v":1}', 0, head, [bytes(range(32))]).document
-    validate("Receipt", document)
-    schema = COMPONENTS["schemas"]["Receipt"]
-    assert list(schema["properties"]) == list(document) == schema["required"]
