@@ -64,7 +64,7 @@ class NoteKey:
         name, _, rest = text.strip().partition("+")
         digest, _, encoded = rest.partition("+")
         try:
-            raw = base64.b64decode(encoded, validate=True)
+            raw = from_base64(encoded)
             key = cls(name, raw[1:])
             # An argument can hold half of a character, of which no hash is made.
             named = name and key.hash.hex() == digest
@@ -78,7 +78,7 @@ class NoteKey:
         for line in note.rpartition("\n\n")[2].split("\n"):
             name, _, encoded = line.removeprefix(SIGNATURE).partition(" ")
             try:
-                raw = base64.b64decode(encoded, validate=True)
+                raw = from_base64(encoded)
             except ValueError:
                 continue
             if line.startswith(SIGNATURE) and (name, raw[:4]) == (self.name, self.hash):
@@ -102,6 +102,20 @@ class NoteKey:
 def note_text(note: str) -> str:
     """What the signatures of a note are over: all before its last empty line."""
     return note.rpartition("\n\n")[0] + "\n"
+
+
+def from_base64(text: str) -> bytes:
+    """What a text of base64 says (RFC 4648 §4, padded), in the one spelling that it has.
+
+    Python reads others too: with more padding, and with bits that say nothing (§3.5).
+
+    Raises:
+        ValueError: it is none, or of another spelling.
+    """
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise ValueError("not the one spelling of it")
+    return raw
 
 
 class Signer:

@@ -4,15 +4,13 @@ What is not a proof at all cannot be judged (`CannotTell`); one that is, but doe
 hold, is the judge's to refuse.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.audit.checkpoint import Checkpoint, NoteKey
+from gateway.audit.checkpoint import Checkpoint, NoteKey, from_base64
 from gateway.audit.folding import HASH
 
 MOST_BYTES: Final = 1024 * 1024
@@ -79,8 +77,8 @@ def read_checkpoint(note: str) -> Checkpoint | None:
     lines = note.split("\n")
     try:
         origin, digits, encoded = lines[:3]
-        size, root = int(digits), base64.b64decode(encoded, validate=True)
-    except (ValueError, binascii.Error):
+        size, root = int(digits), from_base64(encoded)
+    except ValueError:
         return None
     well = str(size) == digits and size >= 0 and len(root) == HASH
     return Checkpoint(origin, size, root) if well and origin else None
@@ -120,7 +118,7 @@ def _number(value: object) -> int:
 
 
 def _hash(value: object) -> bytes:
-    raw = base64.b64decode(str(value), validate=True)
+    raw = from_base64(str(value))
     if len(raw) != HASH:
         raise ValueError("not a hash")
     return raw

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from hashlib import sha256
 from typing import Final, NamedTuple, Self
 
-from gateway.audit.checkpoint import NoteKey, note_text
+from gateway.audit.checkpoint import NoteKey, from_base64, note_text
 from gateway.audit.merkle import node_hash
 
 MOST_PROOF_LINES: Final = 63
@@ -127,7 +127,7 @@ def read_size(text: str) -> int:
 
 def _read_hash(line: str) -> bytes:
     try:
-        raw = base64.b64decode(line, validate=True)
+        raw = from_base64(line)
     except ValueError:
         raise Refused(Refusal.MALFORMED) from None
     if len(raw) != _HASH:

@@ -6,6 +6,7 @@ where nothing was found; else the input stands in FOLDER/crash-… and what fail
 """
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 # In a virtual environment of its own: `make fuzz`.
@@ -21,8 +22,18 @@ def main(name: str, folder: Path, options: list[str]) -> None:
     for number, seed in enumerate(SEEDS[name]):
         (folder / f"seed-{number}").write_bytes(seed)
     # A line of a job may have 16 KiB.
-    given = ["-max_len=20000", f"-artifact_prefix={folder}/", *options]
-    atheris.Setup([sys.argv[0], *given, str(folder)], PARSERS[name])
+    given = ["-max_len=20000", *options]
+
+    def parse(data: bytes) -> None:
+        try:
+            PARSERS[name](data)
+        except BaseException:
+            # libFuzzer itself keeps it only where it is built into Python.
+            kept = folder / f"crash-{sha256(data).hexdigest()[:16]}"
+            kept.write_bytes(data)
+            raise
+
+    atheris.Setup([sys.argv[0], *given, str(folder)], parse)
     atheris.Fuzz()
 
 

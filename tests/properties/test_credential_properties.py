@@ -23,6 +23,7 @@ from gateway.registry.resident import is_nik
 from gateway.settings import NumberedKeys
 
 CURSORS = Cursors(NumberedKeys({1: b"1" * 32, 2: b"2" * 32}))
+URL_SAFE = string.ascii_letters + string.digits + "-_="
 VISIBLE = string.digits + string.ascii_letters + string.punctuation
 
 anything = st.text(st.characters(), max_size=80)
@@ -81,6 +82,15 @@ def test_a_cursor_with_any_bits_flipped_or_added_opens_nothing(
     changed = other.to_bytes(longest)
     cursor = base64.urlsafe_b64encode(changed).decode()
     assert (CURSORS.open(cursor, question) is None) == (changed != sealed)
+
+
+@given(marks, questions, st.integers(0, 47), st.sampled_from(URL_SAFE))
+def test_a_cursor_with_any_one_character_changed_opens_nothing(
+    mark: Mark, question: str, place: int, other: str
+) -> None:
+    cursor = CURSORS.seal(mark, question)
+    changed = cursor[:place] + other + cursor[place + 1 :]
+    assert (CURSORS.open(changed, question) is None) == (changed != cursor)
 
 
 @given(anything, questions)
