@@ -127,7 +127,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         # Lines name keys and purposes as outsiders do: their numbers are not archived.
         key=_if_there(partial(KeyName, 0), row["key"]),
         purpose=_if_there(partial(PurposeName, 0), row["purpose"]),
-        fields=_if_there(field_bits, row["fields"]),
+        fields=_if_there(_bits, row["fields"]),
         subject=None if subject[0] is None else Subject(*subject),
         reason=_if_there(partial(_word, Reason), row["reason"]),
         reference=row["reference"],
@@ -139,6 +139,10 @@ def _entry(row: Mapping[str, Any]) -> Entry:
 
 def _if_there(read: Callable[[Any], T], value: Any) -> T | None:
     return None if value is None else read(value)
+
+
+def _bits(names: list[str]) -> int:
+    return field_bits(tuple(names))
 
 
 def _word(kind: type[W], word: str) -> W:

@@ -5,7 +5,7 @@ import binascii
 import hmac
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -57,19 +57,30 @@ class Mark(NamedTuple):
 class Criteria:
     """What entries are asked for; None is anything. Instants in microseconds.
 
-    `outside` are those of no institution alone: of staff, and of nobody known.
+    `outside` are those of no institution alone: of staff, and of nobody known. `key_of`
+    is whose the key is: its entries are that institution's, or of nobody known where
+    the key was not valid.
     """
 
     from_at: int | None = None
     to_at: int | None = None
     institution: int | None = None
     key: int | None = None
+    key_of: int | None = None
     purpose: PurposeName | None = None
     operation: Operation | None = None
     outcome: Outcome | None = None
     actor: Actor | None = None
     subjects: Sequence[Subject] | None = None
     outside: bool = False
+
+    @property
+    def parts(self) -> "list[Criteria]":
+        """What together finds the same, each part by an index of its own."""
+        if self.key_of is None or self.institution is not None:
+            return [self]
+        its = replace(self, key_of=None, institution=self.key_of)
+        return [its, replace(self, key_of=None, outside=True)]
 
     @property
     def seldom(self) -> bool:
@@ -179,23 +190,36 @@ async def page_of(
     connection: Reader, criteria: Criteria, below: Mark | None, limit: int
 ) -> Page:
     """A page of what this connection's role may see of the log."""
-    oldest, ends = await _extent(connection, criteria)
-    if below is not None:
-        ends = min(ends, below.at + 1)
-    span = criteria.first_span
-    rows: list[asyncpg.Record] = []
-    while ends > oldest and len(rows) <= limit:
-        starts = max(oldest, ends - span)
-        rows += await _rows(
-            connection, criteria, (starts, ends), below, limit + 1 - len(rows)
-        )
-        ends, span = starts, span * _WIDER
+    rows = [
+        row
+        for part in criteria.parts
+        for row in await _newest(connection, part, below, limit + 1)
+    ]
+    rows.sort(key=_mark, reverse=True)
     kept = rows[:limit]
     more = len(rows) > limit
     return Page(
         [(read_line(row), row["leaf_index"]) for row in kept],
         _mark(kept[-1]) if more else None,
     )
+
+
+async def _newest(
+    connection: Reader, criteria: Criteria, below: Mark | None, number: int
+) -> list[asyncpg.Record]:
+    """So many rows, or all that there are."""
+    oldest, ends = await _extent(connection, criteria)
+    if below is not None:
+        ends = min(ends, below.at + 1)
+    span = criteria.first_span
+    rows: list[asyncpg.Record] = []
+    while ends > oldest and len(rows) < number:
+        starts = max(oldest, ends - span)
+        rows += await _rows(
+            connection, criteria, (starts, ends), below, number - len(rows)
+        )
+        ends, span = starts, span * _WIDER
+    return rows
 
 
 async def _rows(

@@ -210,10 +210,7 @@ def _criteria(
         institution = strict.read_number(
             given["institution"], faults, "?institution", least=1, most=_LARGEST_ID
         )
-    key, its, outside = _key(held, given)
-    if institution is None:
-        # So that the key's entries are found by its institution's index.
-        institution = its
+    key, key_of, outside = _key(held, given)
     purpose = None
     if "purpose" in given:
         # One that nobody was ever granted is no entry's.
@@ -223,6 +220,7 @@ def _criteria(
     return Criteria(
         institution=institution,
         key=key,
+        key_of=key_of,
         outside=outside,
         purpose=purpose,
         operation=_word(Operation, given, "operation", faults),

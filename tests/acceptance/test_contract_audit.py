@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.acceptance import questions
-from tests.acceptance.callers import Caller
+from tests.acceptance.callers import Caller, with_another_secret
 from tests.acceptance.ledger import Entry, of_institution
 from tests.acceptance.questions import Question, nik_of
 from tests.acceptance.service import Service, write_secrets
@@ -99,6 +99,30 @@ async def test_a_search_finds_what_every_filter_asks_for(service: Service) -> No
     assert shown(await search(service, **mine, purpose="no such")) == []
     found = shown(await search(service, **mine, operation="fetch", outcome="refused"))
     assert [entry["fields"] for entry in found] == [["religion"]]
+
+
+async def test_a_key_finds_what_was_tried_without_its_secret_too(
+    service: Service,
+) -> None:
+    caller, entered = await busy_caller(service)
+    guess = with_another_secret(caller.key)
+    assert (await service.ask("GET", "/v1/account", key=guess)).status == 401
+    # In a flood of the tests' own it is entered within a second.
+    async with asyncio.timeout(30):
+        while len(found := shown(await search(service, key=caller.key_id))) < 6:  # noqa: ASYNC110 - a log sets no event
+            await asyncio.sleep(0.1)
+    told = {name: found[0][name] for name in ("institution", "key", "reason")}
+    assert told == {
+        "institution": None,
+        "key": caller.key_id,
+        "reason": "unauthenticated",
+    }
+    assert found[1:] == entered
+    mine = {"institution": caller.institution, "key": caller.key_id}
+    assert shown(await search(service, **mine)) == entered
+    first = await search(service, key=caller.key_id, limit=1)
+    rest = await search(service, key=caller.key_id, limit=9, cursor=first.json["next"])
+    assert shown(first) + shown(rest) == found
 
 
 async def test_from_is_inclusive_and_to_is_exclusive_at_any_offset(
