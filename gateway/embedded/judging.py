@@ -100,8 +100,15 @@ def unanswered(
         found.looked_at += 1
         call = ledger.calls.get(entry["reference"])
         if call is None or not call.fate_unknown or not in_flight(call, faults):
-            found.breaks(f"{entry['access_id']}: nobody was waiting for it at a fault")
+            heard = _heard(call)
+            found.breaks(f"{entry['access_id']}: nobody was waiting at a fault{heard}")
     return found
+
+
+def _heard(call: Call | None) -> str:
+    if call is None:
+        return ", nor ever"
+    return f"; its caller heard {call.status or 'nothing'} in {call.until - call.sent:.1f} s"
 
 
 def in_flight(call: Call, faults: Sequence[Span]) -> bool:
