@@ -31,6 +31,8 @@ BEYOND_A_SCHEMA: Final = re.compile(
     r"|/\d+/(claims|fields) (no such member|want .*)"  # a line of a job: as ?operation says
     r"|/items want no more than the burst.*"
     r"|/to must be later than from"
+    r"|/limits there is no agreement: give all four"
+    r"|/fingerprint is bound already"
     r"|/grants/\d+/purpose must (not be granted twice|be one of .*)"
     r"|/cidrs/\d+ must be a CIDR network.*"
     r"|/institution must be the one whose agreement it is"

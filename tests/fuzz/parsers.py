@@ -24,7 +24,7 @@ from gateway.audit.verification import verify
 from gateway.audit.witness import Refused, Submission, authenticate
 from gateway.batching import Item
 from gateway.calls import Question
-from gateway.edge import questions, rendering, strict
+from gateway.edge import certificates, questions, rendering, strict
 from gateway.edge.jobs import _Reading
 from gateway.edge.proxies import TrustedProxies
 from gateway.partners import keys, terms
@@ -210,6 +210,13 @@ def idempotency_key(data: bytes) -> None:
         assert strict.read_idempotency_key([quoted], faults) == read
 
 
+def certificate(data: bytes) -> None:
+    """What a proxy of ours says the connection's certificate is."""
+    told = certificates.presented([data])
+    assert told is None or len(told) == 32
+    assert certificates.presented([data, data]) is None
+
+
 def forwarded(data: bytes) -> None:
     """Whom a proxy of ours says it asks for: an address, whatever stands there."""
     seen: list[Any] = []
@@ -282,7 +289,8 @@ PARSERS: Final[dict[str, Parser]] = {
     one.__name__: one
     for one in (
         *(key, cursor, named_access, verify_body, fetch_body, batch_body, job_lines),
-        *(admin_body, instant, query, idempotency_key, forwarded),
+        *(admin_body, instant, query, idempotency_key),
+        *(certificate, forwarded),
         *(note, note_key, submission, proof, export),
     )
 }

@@ -77,6 +77,10 @@ SEEDS: Final[dict[str, list[bytes]]] = {
     ],
     "query": [b"limit=10&reason=complaint 42", f"reason={NIK}&{NIK}=1&a&a".encode()],
     "idempotency_key": [b"8e03978e-40d5", b' "a \\" quoted \\\\ key"\t', b'"'],
+    "certificate": [
+        b"-----BEGIN%20CERTIFICATE-----%0AMIIB%2BjCCAaA%3D%0A-----END%20CERTIFICATE-----%0A",
+        b"-----BEGIN CERTIFICATE-----\tAA= =\n-----END CERTIFICATE-----",
+    ],
     "forwarded": [
         b"198.51.100.1, 203.0.113.7,10.0.0.2",
         b"::ffff:10.0.0.3\n2001:db8::7\t",
