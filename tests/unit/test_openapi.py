@@ -357,20 +357,6 @@ def test_whatever_reads_the_log_may_find_it_away() -> None:
         assert "503" in OPERATIONS[path, "get"]["responses"]
 
 
-def test_its_links_lead_to_operations_by_what_they_take() -> None:
-    named = {operation["operationId"]: operation for operation in OPERATIONS.values()}
-    links = [link for node in walk(OPENAPI) for link in _links(node)]
-    assert len(links) > 10
-    for link in links:
-        taken = {one["name"] for one in parameters_of(named[link["operationId"]])}
-        assert link["parameters"].keys() <= taken
-
-
-def _links(node: dict[str, Any]) -> list[dict[str, Any]]:
-    held = node.get("links", {})
-    return [link for link in held.values() if "operationId" in link]
-
-
 def test_its_examples_are_valid() -> None:
     for node in walk(OPENAPI["paths"]):
         if "example" in node and "$ref" in node.get("schema", {}):
