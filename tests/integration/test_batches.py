@@ -76,6 +76,7 @@ async def test_a_batch_that_is_known_not_to_be_written_costs_nothing(
     assert await desk.used() == (0, 0)
 
 
+@pytest.mark.hurried
 async def test_its_charge_stays_while_the_fate_of_its_entries_is_unknown(
     desk: Desk, superuser: Connection
 ) -> None:

@@ -150,6 +150,7 @@ async def test_a_stop_is_entered_and_kept_and_spends_nothing(desk: Desk) -> None
     assert await desk.used() == used
 
 
+@pytest.mark.hurried
 async def test_no_step_is_taken_without_its_entry(desk: Desk) -> None:
     await scan(desk)
     async with desk.superuser.transaction():

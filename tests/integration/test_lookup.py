@@ -328,6 +328,7 @@ async def test_an_entry_known_not_to_be_written_costs_nothing(
     assert await desk.used() == (0, 0)
 
 
+@pytest.mark.hurried
 async def test_a_charge_stays_while_the_fate_of_its_entry_is_unknown(
     desk: Desk, superuser: Connection
 ) -> None:

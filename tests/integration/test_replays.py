@@ -295,6 +295,7 @@ async def registry_locked(superuser: Connection) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.hurried
 async def test_an_entry_that_was_written_unheard_of_is_what_its_key_replays(
     database: Database, redis: Redis, admin: Connection, superuser: Connection
 ) -> None:
@@ -323,6 +324,7 @@ async def test_an_entry_that_was_written_unheard_of_is_what_its_key_replays(
         assert await desk.used() == (2, 2)
 
 
+@pytest.mark.hurried
 async def test_while_the_fate_of_an_entry_is_unknown_its_key_stays_claimed(
     desk: Desk, superuser: Connection
 ) -> None:
