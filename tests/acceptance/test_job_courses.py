@@ -134,6 +134,7 @@ async def as_if_reserved_yesterday(service: Service, job: str) -> None:
         await redis.flushall()
 
 
+@pytest.mark.slow
 async def test_what_is_left_at_midnight_is_reserved_in_the_new_day(
     service: Service,
 ) -> None:

@@ -24,7 +24,11 @@ from tests.faults.breaking import answer_when
 from tests.faults.load import under_load
 from tests.integration.clusters import ValkeyCluster, valkey_cluster
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("whole"),
+]
 
 LIMITS: Final = {"rate": 1_000, "burst": 1_000, "day": 100, "month": 1_000}
 SETTLED_SECONDS: Final = 1.0
@@ -93,7 +97,6 @@ async def test_limits_of_many_hold_exactly_over_workers_and_masters(
     assert sum(count > 0 for count in held) == len(cluster.nodes) // 2
 
 
-@pytest.mark.slow
 async def test_a_failover_that_loses_writes_admits_nobody_beyond_and_refuses_nobody_below(
     service: Service, cluster: ValkeyCluster
 ) -> None:

@@ -14,7 +14,11 @@ from tests.acceptance.service import Service
 from tests.acceptance.wire import Answer
 from tests.faults.breaking import away
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("whole")]
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("whole"),
+]
 
 PARALLEL: Final = 50
 # The contract lets the gateway be itself again within 2 s of Redis, 5 s of the log.
@@ -31,14 +35,7 @@ async def call_in_parallel(service: Service) -> Counter[tuple[int, str | None]]:
     return Counter((answer.status, answer.reason) for answer in answers)
 
 
-@pytest.mark.parametrize(
-    "which",
-    [
-        "valkey",
-        pytest.param("log", marks=pytest.mark.slow),
-        pytest.param("registry", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("which", ["valkey", "log", "registry"])
 async def test_no_call_fails_for_a_restart_that_was_over_before_it(
     service: Service, which: str
 ) -> None:

@@ -92,7 +92,7 @@ def test_a_number_is_read_as_people_group_it_and_never_guessed(
 def test_a_history_tells_what_became_different() -> None:
     lowered = AGREEMENT | {"limits": AGREEMENT["limits"] | {"day": 50}}
     shadowed = lowered | {"shadow": AGREEMENT["limits"], "grants": []}
-    whose = {"reference": "letter 12", "key": "Ab3dE6gH"}
+    whose: dict[str, Any] = {"reference": "letter 12", "key": "Ab3dE6gH"}
     whose |= dict.fromkeys(("operator", "proposal", "approved_by"))
     changes = [
         {"access_id": n, "at": n, "operation": f"agreement.{n}", "became": became}
