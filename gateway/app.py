@@ -248,7 +248,7 @@ async def running(
         app.state["services"] = held
         app.state["sessions"] = Sessions(worker.console, worker.peppers)
         app.state["departures"] = Departures(worker.peppers)
-        app.state["pulse"] = Pulse(held)
+        app.state["pulse"] = Pulse(held, tasks)
         await _know_the_directory(held)
         _collect_seldom()
         background = [

@@ -24,6 +24,8 @@ from gateway.vocabulary import Actor, Operation
 STREAM_SECONDS: Final = 6.0
 AGAIN_MS: Final = 200
 A_PAGE: Final = "100"
+# A page waits for its panels for so long: the stream, which it opens, brings the others.
+AT_ONCE: Final = 0.1
 
 log = structlog.get_logger()
 
@@ -77,10 +79,21 @@ async def now(request: HttpRequest) -> Response[Any]:
         answer = await visit.enter(Operation.OPS_LIVE, Actor.OPS)
         if not answer.well:
             return visit.problem(answer)
-        panels = {name: await _panel(visit, name) for name in PANELS}
-        return visit.draw("ops.html", panels=panels)
+        return visit.draw("ops.html", panels=await _panels_by_now(visit))
 
     return await shown(request, Actor.OPS, work)
+
+
+async def _panels_by_now(visit: Visit) -> dict[str, str]:
+    """What is known already, or in a moment. The rest is read all the same, and kept."""
+    tasks = visit.request.app.state["pulse"].tasks
+    reading = {name: tasks.create_task(_panel(visit, name)) for name in PANELS}
+    await asyncio.wait(reading.values(), timeout=AT_ONCE)
+    waiting = visit.part("ops_waiting.html")
+    return {
+        name: task.result() if task.done() else waiting
+        for name, task in reading.items()
+    }
 
 
 @get("/console/ops/stream", include_in_schema=False)

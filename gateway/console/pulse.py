@@ -71,13 +71,17 @@ class Figures:
 class Pulse:
     """One worker's; all who watch through it share what it reads.
 
+    `tasks` is the worker's group, for what is read though nobody waits for it.
+
     Raises, from every method: what reading raises, for one panel to tell.
     """
 
-    def __init__(self, held: Services) -> None:
+    def __init__(self, held: Services, tasks: asyncio.TaskGroup) -> None:
         self._held = held
+        self.tasks = tasks
         self._readings = deque[Reading](maxlen=int(OVER / EVERY) + 1)
         self._turn = asyncio.Lock()
+        self._turn_of_all = asyncio.Lock()
         self._kept: dict[str, tuple[float, object]] = {}
         self._figures: Figures
 
@@ -100,11 +104,12 @@ class Pulse:
 
     async def institutions(self, order: Order) -> list[dict[str, object]]:
         """The first few, as GET /ops/limits tells of them."""
-        now = time.monotonic()
-        at, kept = self._kept.get(order, (0.0, None))
-        if kept is None or now - at > KEPT:
-            kept = await operations.first(self._held, order, FIRST)
-            self._kept[order] = now, kept
+        async with self._turn_of_all:
+            now = time.monotonic()
+            at, kept = self._kept.get(order, (0.0, None))
+            if kept is None or now - at > KEPT:
+                kept = await operations.first(self._held, order, FIRST)
+                self._kept[order] = now, kept
         return kept  # type: ignore[return-value]  # of this order nothing else is kept
 
     def suspects(self) -> list[dict[str, object]]:

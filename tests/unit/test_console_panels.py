@@ -1,5 +1,6 @@
 """What the live page tells, from two readings; and that one panel takes no other along."""
 
+import asyncio
 import base64
 import re
 from hashlib import sha384
@@ -64,7 +65,7 @@ async def test_a_panel_that_fails_says_so_and_the_others_stand(
 
     monkeypatch.setitem(operating.PANELS, "log", broken)
     texts = Texts("en")
-    state = {"pulse": Pulse(cast("Services", None))}
+    state = {"pulse": Pulse(cast("Services", None), asyncio.TaskGroup())}
     visit = SimpleNamespace(
         request=SimpleNamespace(app=SimpleNamespace(state=state)),
         part=lambda template, **told: html(template, texts, told),
