@@ -84,7 +84,7 @@ class GatewayProcess:
             self.kill_all()
 
     def kill(self) -> None:
-        """SIGKILL of the parent alone; the kernel tells its workers and its sealer."""
+        """SIGKILL of the parent alone; its workers and its sealer find out."""
         self._process.kill()
         self._process.wait()
 

@@ -22,14 +22,9 @@ HANGING = """
 import ctypes, signal, time
 from gateway.lifeline import end_with_parent
 
-def hang(*_):
-    # By then it has been seen that the parent is gone.
-    time.sleep(1.5)
-    # PyDLL: nothing else of this interpreter runs meanwhile.
-    ctypes.PyDLL(None).sleep(600)
-
-signal.signal(signal.SIGTERM, hang)
-end_with_parent(2)
+# PyDLL: nothing else of this interpreter runs meanwhile.
+signal.signal(signal.SIGTERM, lambda *_: ctypes.PyDLL(None).sleep(600))
+end_with_parent(0.2)
 print(flush=True)
 time.sleep(600)
 """
