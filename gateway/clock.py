@@ -57,6 +57,9 @@ def to_datetime(instant: int) -> datetime:
 
 
 def from_datetime(moment: datetime) -> int:
+    """Of one without a zone in UTC: so asyncpg reads infinity, and the last instant as that."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.clock import from_datetime, to_text
 from gateway.doctor import upkeep
-from gateway.partners import keeping
+from gateway.partners import keeping, terms
 from gateway.partners.directory import Directory, Key
 from gateway.partners.listing import Part, list_certificates
 from gateway.postgres import Connection
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.integration
 OURS, NEXT = bytes(range(32)), bytes(range(32, 64))
 
 
-async def bind(admin: Connection, institution: int, **terms: Any) -> int:
+async def bind(admin: Connection, institution: int, **given: Any) -> int:
     wanted: dict[str, Any] = {"fingerprint": OURS.hex(), "label": "core banking"}
-    wanted |= {"not_after": LATER} | terms
+    wanted |= {"not_after": LATER} | given
     return await keeping.bind_certificate(admin, institution=institution, **wanted)
 
 
@@ -67,6 +67,19 @@ async def test_a_key_follows_what_its_institution_is_bound_to(
         assert await opens(directory, key, None, OURS, NEXT) == [False, False, True]
         assert (await keeping.unbind_certificate(admin, second)).left == 0
         assert await opens(directory, key, None, OURS, NEXT) == [True, True, True]
+
+
+async def test_a_binding_to_the_last_instant_there_is_is_one_as_any(
+    database: Database, admin: Connection
+) -> None:
+    made = await make_key(admin)
+    async with opened(database) as directory:
+        key = directory.identify(made.text, NOW)
+        assert key.institution is not None
+        await bind(admin, key.institution, not_after=terms.LATEST)
+        assert await opens(directory, key, None, OURS) == [False, True]
+    (kept,) = await list_certificates(admin)
+    assert kept.not_after == terms.LATEST
 
 
 async def test_a_binding_that_is_over_lets_nobody_in(
