@@ -16,7 +16,8 @@ class Access:
     `outcome` is set by whoever answers; `access_id` by the journal, once durable. A batch
     that is answered consists of `parts`, each an access of its own, and has a name of its
     own; one that is not is one access that counts for all. Where `proved` is false the
-    secret of `key` was not given: nothing may tell the caller that there is such a key.
+    secret of `key` was not given, or not the certificate that it needs: nothing may tell
+    the caller that there is such a key.
     `certificate` is the SHA-256 of the caller's, where the connection has one: it is
     compared, and not entered.
     """

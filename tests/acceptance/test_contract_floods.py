@@ -5,13 +5,13 @@ from typing import Final
 
 import pytest
 
-from gateway.partners import keys
+from gateway.partners import keeping, keys, terms
 from gateway.partners.keys import Environment, Kind
 from tests.acceptance import questions
 from tests.acceptance.callers import PLENTY, with_another_secret
 from tests.acceptance.ledger import Entry, entries, of_institution
 from tests.acceptance.questions import Question
-from tests.acceptance.service import WORKERS, Service
+from tests.acceptance.service import KNOWN_EVERYWHERE, WORKERS, Service
 from tests.acceptance.windows import MINUTE, clear_of_turn
 from tests.acceptance.wire import Answer, Connection
 
@@ -95,6 +95,26 @@ async def test_in_a_flood_a_known_key_without_its_secret_is_as_an_unknown_one(
     await asyncio.sleep(DURABLE_WITHIN)
     made = await entries(service.auditor_dsn, f"e.address = '{source}'")
     assert [one["count"] for one in made if one["key"] == caller.key_id] == [1]
+
+
+async def test_in_a_flood_a_right_key_without_its_certificate_is_as_a_wrong_one(
+    service: Service,
+) -> None:
+    source, caller = "127.0.0.82", service.newcomer()
+    async with service.admin() as admin:
+        await keeping.bind_certificate(
+            admin,
+            institution=caller.institution,
+            fingerprint="ab" * 32,
+            label="core banking",
+            not_after=terms.LATEST,
+        )
+    await asyncio.sleep(KNOWN_EVERYWHERE)
+    await flood(service, questions.account(None), source=source)
+    async with Connection.opened(service.gateway.port, source=source) as connection:
+        answer = await connection.ask("GET", "/v1/account", key=caller.key)
+    assert answer.status == 401
+    assert "access-id" not in answer.headers
 
 
 async def test_a_flood_of_malformed_calls_is_counted_by_key(service: Service) -> None:
