@@ -7,9 +7,7 @@ lookup (its SELECT, its INSERT) row by row.
 """
 
 import asyncio
-import json
 import random
-import secrets
 import statistics
 import subprocess
 import sys
@@ -19,16 +17,13 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import psutil
 
-from gateway.clock import from_datetime
-from gateway.embedded import floor, samples
+from gateway.embedded import callers, floor
 from gateway.embedded.demo import Standing, standing
 from gateway.embedded.driving import SEED, Drive, Kind, drive
 from gateway.embedded.floor import Floor
@@ -36,101 +31,43 @@ from gateway.embedded.latency import beside, curve
 from gateway.embedded.load import Heard
 from gateway.embedded.processes import ServerError
 from gateway.embedded.reporting import BATCH, Figures, Measured, Size, console, report
-from gateway.embedded.supervision import PORTS, is_free
+from gateway.embedded.supervision import free_port, is_free
 from gateway.registry import synthetic
-from gateway.settings import NumberedKeys
 
 CONNECTIONS: Final = 64
-# Requests are written before, so that the load generator has little to do.
 REQUESTS: Final = 5_000
 BATCHES: Final = 200
 CROWDS: Final = 40
 # Of a point of the curve, in rounds of the table.
 POINT_ROUNDS: Final = 1.5
-CLAIMS: Final = {"name": "SITI AMINAH", "birth_date": "1990-01-05"}
 CHARGED: Final = ("verify", "fetch", "batch")
-
-
-def _request(path: str, key: str, body: object = None) -> bytes:
-    sent = b"" if body is None else json.dumps(body).encode()
-    method = "GET" if body is None else "POST"
-    head = (
-        f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
-    )
-    return head.encode() + sent
 
 
 def _kinds(all_of: Standing, keys: list[str], niks: list[str]) -> dict[str, Kind]:
     chance = random.Random(SEED)  # noqa: S311 - a sample, no secret
-    # By Zipf's law: the first asks twice as often as the second.
-    weights = list(accumulate(1 / rank for rank in range(1, len(keys) + 1)))
-    callers = chance.choices(keys, cum_weights=weights, k=REQUESTS)
+    asking = callers.by_zipf(chance, keys, REQUESTS)
     tight = all_of.credentials["institutions"]["tight"]["key"]
     requests = {
-        "verify": [_verify(key, chance.choice(niks)) for key in callers],
-        "fetch": [_fetch(key, chance.choice(niks)) for key in callers],
-        "batch": [_batch(key, chance.sample(niks, BATCH)) for key in callers[:BATCHES]],
-        "refused": [_verify(tight, nik, "kyc") for nik in niks],
-        "unauthenticated": [_verify(tight[:-1] + "!", nik) for nik in niks],
+        "verify": [callers.verify(key, chance.choice(niks)) for key in asking],
+        "fetch": [callers.fetch(key, chance.choice(niks)) for key in asking],
+        "batch": [
+            callers.batch(key, chance.sample(niks, BATCH)) for key in asking[:BATCHES]
+        ],
+        "refused": [callers.verify(tight, nik, "kyc") for nik in niks],
+        "unauthenticated": [callers.verify(tight[:-1] + "!", nik) for nik in niks],
     }
     return {name: Kind(all_of.port, made) for name, made in requests.items()}
-
-
-def _verify(key: str, nik: str, purpose: str = "treatment") -> bytes:
-    question = {"nik": nik, "purpose": purpose, "claims": CLAIMS}
-    return _request("/v1/verify", key, question)
-
-
-def _fetch(key: str, nik: str) -> bytes:
-    fields = ["name", "birth_date", "address"]
-    question = {"nik": nik, "purpose": "treatment", "fields": fields}
-    return _request("/v1/fetch", key, question)
 
 
 def _crowd(key: str, niks: list[str]) -> list[bytes]:
     """Batches of a thousand."""
     chance = random.Random(SEED)  # noqa: S311 - a sample, no secret
-    return [_batch(key, chance.sample(niks, 1000)) for _ in range(CROWDS)]
-
-
-def _batch(key: str, niks: list[str]) -> bytes:
-    items = [
-        {"id": f"row-{number}", "nik": nik, "claims": CLAIMS}
-        for number, nik in enumerate(niks)
-    ]
-    whole = {"operation": "verify", "purpose": "treatment", "items": items}
-    return _request("/v1/batch", key, whole)
-
-
-async def _partners(all_of: Standing, institutions: int) -> list[str]:
-    """As many institutions with limits out of reach; a key of each."""
-    secret = all_of.data / "secrets" / "pepper"
-    peppers = NumberedKeys.read(secret, setting="the bench's pepper")
-    admin = await asyncpg.connect(all_of.dsn("admin"))
-    try:
-        async with admin.transaction():
-            now = from_datetime(await admin.fetchval("SELECT now()"))
-            return [
-                (await samples.institution(admin, peppers, samples.BULK, now))["key"]
-                for _ in range(institutions)
-            ]
-    finally:
-        await admin.close()
-
-
-async def _charged(all_of: Standing) -> int:
-    auditor = await asyncpg.connect(all_of.dsn("auditor"))
-    charged: int = await auditor.fetchval(
-        "SELECT count(*) FROM entries WHERE outcome::integer IN (1, 2, 3, 4)"
-    )
-    await auditor.close()
-    return charged
+    return [callers.batch(key, chance.sample(niks, 1000)) for _ in range(CROWDS)]
 
 
 @contextmanager
 def _constant() -> Iterator[Kind]:
-    port = next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
+    port = free_port()
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-m", "gateway.embedded.constant", str(port)]
     )
@@ -140,7 +77,7 @@ def _constant() -> Iterator[Kind]:
             if time.monotonic() > deadline:
                 raise ServerError("The constant route did not start.")
             time.sleep(0.1)
-        yield Kind(port, [_request("/constant", "nobody")])
+        yield Kind(port, [callers.request("/constant", "nobody")])
     finally:
         process.terminate()
         process.wait()
@@ -166,7 +103,7 @@ def run(size: Size, json_file: Path | None, against: Path | None) -> None:
         ServerError: something could not be started, or the log has other charges than
             there were answers; or calls cost more than `against` allows.
     """
-    port = next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
+    port = free_port()
     with (
         tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder,
         standing(
@@ -176,7 +113,7 @@ def run(size: Size, json_file: Path | None, against: Path | None) -> None:
         ProcessPoolExecutor(2, mp_context=get_context("spawn")) as driver,
     ):
         console.print(f"{size.institutions:,} institutions ...")
-        keys = asyncio.run(_partners(all_of, size.institutions))
+        keys = asyncio.run(callers.take_on(all_of, size.institutions))
         # Until every worker knows them.
         time.sleep(2)
         sample = synthetic.sample(size.residents, REQUESTS, seed=SEED)
@@ -184,7 +121,7 @@ def run(size: Size, json_file: Path | None, against: Path | None) -> None:
         kinds = _kinds(all_of, keys, niks) | {"constant": constant}
         floors = floor.prepare(all_of, niks)
         measured, bare = _rounds(size, all_of, kinds, floors, driver)
-        _check(measured, asyncio.run(_charged(all_of)))
+        _check(measured, asyncio.run(callers.charged(all_of)))
         console.print("latency against load ...")
         verify, seconds = measured["verify"].rate, size.seconds * POINT_ROUNDS
         points = curve(driver, kinds["verify"], verify, seconds)

@@ -23,11 +23,15 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """How a kind is asked: as fast as it answers, or `rate` calls a second."""
+    """How a kind is asked: as fast as it answers, or `rate` calls a second.
+
+    Another `seed` takes the requests in another order, and others where there are many.
+    """
 
     connections: int
     seconds: float
     rate: float | None = None
+    seed: int = SEED
 
 
 def drive(driver: Executor, kind: Kind, how: Drive) -> Future[Heard]:
@@ -36,7 +40,7 @@ def drive(driver: Executor, kind: Kind, how: Drive) -> Future[Heard]:
 
 def _drive(kind: Kind, how: Drive) -> Heard:
     async def run() -> Heard:
-        chance = random.Random(SEED)  # noqa: S311 - a sample, no secret
+        chance = random.Random(how.seed)  # noqa: S311 - a sample, no secret
         load = Load(kind.port, lambda: chance.choice(kind.requests), rate=how.rate)
         return await load.run(connections=how.connections, seconds=how.seconds)
 

@@ -5,7 +5,6 @@ Both ways lead through a `Passage`, so that a network can be broken too.
 
 import asyncio
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from gateway.embedded.gateways import GatewayProcess
 from gateway.embedded.passage import Passage
 from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.provisioning import Provisioned
-from gateway.embedded.supervision import HOST, PORTS, is_free
+from gateway.embedded.supervision import HOST, free_port, is_free
 from gateway.embedded.valkey import ValkeyServer
 from gateway.registry import synthetic
 from gateway.settings import NumberedKeys
@@ -163,10 +162,6 @@ def _through(environment: dict[str, str], ways: dict[int, int]) -> dict[str, str
 def _niks() -> list[str]:
     found = synthetic.sample(RESIDENTS, RESIDENTS, seed=demo.SEED)
     return [str(resident["nik"]) for resident in found]
-
-
-def free_port() -> int:
-    return next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
 
 
 def pair(folder: Path) -> tuple[ValkeyServer, ValkeyServer]:

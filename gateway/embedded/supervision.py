@@ -294,6 +294,10 @@ def is_free(port: int) -> bool:
     return True
 
 
+def free_port() -> int:
+    return next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
+
+
 def make_private_folder(path: Path, account: Account) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
     os.chown(path, account.uid, account.gid)

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import random
-import secrets
 import statistics
 import tempfile
 import time
@@ -28,10 +27,10 @@ import psutil
 from rich.console import Console
 
 from gateway.console.operating import AGAIN_MS
-from gateway.embedded import samples
+from gateway.embedded import callers
 from gateway.embedded.demo import Standing, standing
 from gateway.embedded.driving import SEED, Drive, Kind, drive
-from gateway.embedded.supervision import HOST, PORTS, is_free
+from gateway.embedded.supervision import HOST, free_port
 from gateway.embedded.wire import Connection
 from gateway.partners import keeping
 from gateway.registry import synthetic
@@ -141,17 +140,8 @@ async def run(
 
 def _requests(all_of: Standing) -> list[bytes]:
     key = all_of.credentials["institutions"]["bulk"]["key"]
-    made = []
-    for resident in synthetic.sample(RESIDENTS, 1000, seed=SEED):
-        claims = {"name": "SITI AMINAH", "birth_date": "1990-01-05"}
-        purpose = samples.BULK.grant["purpose"]
-        question = {"nik": resident["nik"], "purpose": purpose, "claims": claims}
-        body = json.dumps(question).encode()
-        head = (
-            f"POST /v1/verify HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
+    sample = synthetic.sample(RESIDENTS, 1000, seed=SEED)
+    made = [callers.verify(key, str(resident["nik"])) for resident in sample]
     random.Random(SEED).shuffle(made)  # noqa: S311 - for a benchmark
     return made
 
@@ -182,7 +172,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     how = Drive(CONNECTIONS, arguments.seconds, arguments.rate)
-    port = next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
+    port = free_port()
     with (
         tempfile.TemporaryDirectory(prefix="bench-live-") as folder,
         standing(
