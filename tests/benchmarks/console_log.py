@@ -40,6 +40,7 @@ class Standing:
 
     gateway: GatewayProcess
     postgres: PostgresServer
+    valkey: ValkeyServer
     provisioned: Provisioned
     credentials: dict[str, str]
 
@@ -73,7 +74,7 @@ def standing(data: Path, rows: int, port: int, workers: int) -> Iterator[Standin
         gateway = GatewayProcess(settings, data / "gateway.log")
         try:
             gateway.wait_until_ready()
-            yield Standing(gateway, postgres, provisioned, credentials)
+            yield Standing(gateway, postgres, valkey, provisioned, credentials)
         finally:
             with suppress(TimeoutExpired):
                 # What did not end by itself was killed.
@@ -119,7 +120,7 @@ async def make(
     peppers = NumberedKeys.read(pepper, setting="the bench's pepper")
     async with admin.transaction():
         await agree(admin, range(1, INSTITUTIONS + 1))
-        key = await key_of_the_busiest(admin, peppers)
+        key = await another_key(admin, peppers, BUSIEST)
     await admin.close()
     made.touch(mode=0o600)
     made.write_text(json.dumps(filled["staff"] | {"institution": key}), "utf-8")
@@ -139,11 +140,13 @@ async def agree(admin: Connection, institutions: Iterable[int]) -> None:
         )
 
 
-async def key_of_the_busiest(admin: Connection, peppers: NumberedKeys) -> str:
+async def another_key(
+    admin: Connection, peppers: NumberedKeys, institution: int
+) -> str:
     key = await keeping.create_key(
         admin,
         peppers,
-        institution=BUSIEST,
+        institution=institution,
         not_after=None,
         cidrs=None,
         environment=Environment.TEST,

@@ -24,13 +24,13 @@ from typing import Final
 from urllib.parse import urlencode
 
 import asyncpg
-import psutil
 from rich.table import Table
 
 from gateway.audit.entry import Place, access_id
 from gateway.embedded import demo
 from gateway.embedded.wire import Answer, Connection
 from tests.benchmarks.console_log import BUSIEST, Standing, console, standing
+from tests.benchmarks.parts import cpu_of_family
 
 ROUNDS: Final = 20
 TRIES: Final = 50
@@ -147,20 +147,8 @@ class Visitor:
 
 def cpu_ms(all_of: Standing) -> float:
     """What the gateway's processes and PostgreSQL's have taken, ended ones included."""
-    taken = 0.0
     parents = (all_of.gateway.pid, all_of.postgres.pid)
-    for parent in (pid for pid in parents if pid is not None):
-        for process in (
-            psutil.Process(parent),
-            *psutil.Process(parent).children(recursive=True),
-        ):
-            with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-                for task in Path(f"/proc/{process.pid}/task").iterdir():
-                    taken += int((task / "schedstat").read_text().split()[0]) / 1e6
-        # Workers of a parallel query end with it.
-        ended = psutil.Process(parent).cpu_times()
-        taken += (ended.children_user + ended.children_system) * 1000
-    return taken
+    return sum(map(cpu_of_family, parents)) * 1000
 
 
 def forget(folder: Path) -> None:

@@ -9,6 +9,7 @@ import bisect
 import os
 import random
 import struct
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Month:
     def chunks(self) -> Iterator[tuple[int, int, int, int]]:
         """Number, entries, and from when to when (microseconds), in order of time."""
         count = -(-self.rows // CHUNK)
-        length = DAYS * DAY // count
+        length = DAYS * DAY // max(count, 1)
         for n in range(count):
             starts = self.first_day + n * length
             yield n, min(CHUNK, self.rows - n * CHUNK), starts, starts + length
@@ -222,12 +223,13 @@ async def fill(month: Month) -> AsyncIterator[int]:
     connection = await asyncpg.connect(month.dsn)
     growing = Growing(connection)
     with ProcessPoolExecutor(os.cpu_count()) as processes:
-        waiting = [
+        # Let go one by one: the leaves of fifty million are gigabytes.
+        waiting = deque(
             loop.run_in_executor(processes, _write_chunk, month, chunk)
             for chunk in month.chunks()
-        ]
-        for written in waiting:
-            await growing.seal(await written)
+        )
+        while waiting:
+            await growing.seal(await waiting.popleft())
             yield growing.frontier.size
     await connection.close()
 

@@ -23,7 +23,6 @@ from typing import Final
 from urllib.parse import urlencode
 
 import asyncpg
-import psutil
 from rich.console import Console
 
 from gateway.console.operating import AGAIN_MS
@@ -36,6 +35,7 @@ from gateway.partners import keeping
 from gateway.registry import synthetic
 from tests.benchmarks.console_log import agree
 from tests.benchmarks.filling import INSTITUTIONS
+from tests.benchmarks.parts import cpu_seconds
 
 RESIDENTS: Final = 20_000
 CONNECTIONS: Final = 64
@@ -91,18 +91,12 @@ async def watched(port: int, cookie: str, pages: int) -> AsyncIterator[None]:
             one.cancel()
 
 
-def cpu(all_of: Standing) -> float:
-    """Seconds that the workers have taken."""
-    times = [psutil.Process(pid).cpu_times() for pid in all_of.gateway.workers()]
-    return sum(one.user + one.system for one in times)
-
-
 async def stretch(
     all_of: Standing, driver: Executor, kind: Kind, how: Drive
 ) -> Stretch:
-    began, before = time.monotonic(), cpu(all_of)
+    began, before = time.monotonic(), cpu_seconds(all_of.gateway.workers())
     heard = await asyncio.wrap_future(drive(driver, kind, how))
-    spent = cpu(all_of) - before
+    spent = cpu_seconds(all_of.gateway.workers()) - before
     if heard.lost or heard.statuses[200] < 0.99 * heard.statuses.total():
         raise RuntimeError(f"lost {heard.lost}, {heard.statuses}")
     return Stretch(heard.statuses.total(), spent, time.monotonic() - began)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks.soak import megabytes_an_hour
+from tests.benchmarks.soaked import megabytes_an_hour
 
 
 def test_a_slope_leaves_out_the_first_third() -> None:
