@@ -4,6 +4,9 @@ import asyncio
 import io
 import math
 import random
+import re
+import time
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
@@ -104,3 +107,11 @@ def test_outside_of_a_loop_every_line_is_written_at_once() -> None:
     lines = Lines(io.BufferedWriter(raw))
     lines.info(b"one")
     assert raw.getvalue() == b"one\n"
+
+
+def test_a_line_is_stamped_with_the_time_in_utc() -> None:
+    before = time.time()
+    (text,) = telemetry._stamp(None, "info", {}).values()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text)
+    # To the microsecond, which a float of today tells no finer.
+    assert before - 1e-5 <= datetime.fromisoformat(text).timestamp() <= time.time()
