@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 SECOND = 1_000_000
 JAKARTA_OFFSET = 7 * 3600 * SECOND
 
@@ -60,7 +61,7 @@ def from_datetime(moment: datetime) -> int:
     """Of one without a zone in UTC: so asyncpg reads infinity, and the last instant as that."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // _MICROSECOND
 
 
 def to_text(instant: int) -> str:

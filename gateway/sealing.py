@@ -12,7 +12,7 @@ from gateway.audit.sealer import Sealer
 from gateway.lifeline import end_with_parent
 from gateway.postgres import Link
 from gateway.settings import NumberedKeys, SealSettings, read_settings
-from gateway.tasks import keep_running
+from gateway.tasks import collect_seldom, keep_running
 
 
 def seal() -> None:
@@ -38,6 +38,7 @@ def seal() -> None:
     forgetting = Forgetting(_link(settings, "forgetting"))
     couriers = [Courier(_link(settings, "courier"), one) for one in witnesses]
     end_with_parent()
+    collect_seldom()
     asyncio.run(_keep_all(sealer, rollups, forgetting, couriers))
 
 

@@ -73,7 +73,7 @@ class Word(IntEnum):
     @classmethod
     def numbered(cls, number: int) -> Self:
         """The member a row's number stands for."""
-        return next(member for member in cls if member.value == number)
+        return cls(number)  # type: ignore[call-arg]  # mypy asks for what __new__ takes
 
     @classmethod
     def worded(cls, word: str) -> Self | None:
