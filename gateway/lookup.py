@@ -7,11 +7,11 @@ idempotency key are claimed. Nothing is released before the access's entry is du
 `accounted` sees to it on every way out. There is no HTTP, SQL or Redis here.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.accounting import Accounted
 from gateway.audit.access import Access
 from gateway.audit.claims import Claim, Claims
 from gateway.audit.entry import KeyName, PurposeName, field_bits
@@ -202,21 +202,15 @@ class Lookups:
         decision = await self._spend(call, institution, key, agreement, (1, 0))
         return Account(institution, key, agreement, decision)
 
-    @asynccontextmanager
-    async def accounted(self, call: Call[Any]) -> AsyncIterator[None]:
+    def accounted(self, call: Call[Any]) -> Accounted:
         """Exactly one entry, and a charge only where the entry says so."""
-        try:
-            async with self.journal.recording(call.access):
-                try:
-                    yield
-                except AbnormalUsage:
-                    await self._count_abnormal(call.access)
-                    raise
-        except BaseException as error:
-            if not _is_an_answer(error):
-                await self._give_back(call)
-                await self._release(call, error)
-            raise
+        return Accounted(call, self.journal.recording(call.access), self)
+
+    async def undo(self, call: Call[Any], error: BaseException) -> None:
+        """What a call spent and claimed, unless it is answered."""
+        if not _is_an_answer(error):
+            await self._give_back(call)
+            await self._release(call, error)
 
     async def _give_back(self, call: Call[Any]) -> None:
         spent, institution = call.decision, call.access.institution
@@ -294,7 +288,8 @@ class Lookups:
         number = None if purpose is None else self.directory.purpose_number(purpose)
         return PurposeName(number, purpose) if number and purpose else None
 
-    async def _count_abnormal(self, access: Access) -> None:
+    async def count_abnormal(self, access: Access) -> None:
+        """Who guesses is refused for it, and for collecting too many such refusals."""
         if access.institution is not None and access.key is not None:
             await self._count_refusal(access.institution, access.key.number)
 
