@@ -1,7 +1,6 @@
 """The composition root: opens, builds, mounts, closes. One application a worker."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -64,13 +63,12 @@ from gateway.settings import (
     read_oidc,
     read_settings,
 )
-from gateway.tasks import keep_running
+from gateway.tasks import collect_seldom, keep_running
 
 log = structlog.get_logger()
 
 FIRST_REFRESH_SECONDS = 3.0
 PARTITION_SECONDS = 3600.0
-COLLECT_AFTER = 50_000
 _NO_ROUTE = {404: NotFound, 405: MethodNotAllowed}
 
 
@@ -148,16 +146,13 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
     directory = Directory(
         worker.hot("directory"), worker.hot("listener"), worker.peppers, worker.clock
     )
-    journal = Journal(
-        [worker.hot("journal", connect_seconds=CONNECT_SECONDS)],
-        peppers=worker.peppers,
-        clock=worker.clock,
-        tasks=tasks,
-    )
+    journal = _journal(worker, tasks)
     held = Lookups(
         directory=directory,
         limiter=_limiter(worker, tasks),
-        residents=Residents([worker.registry("lookups")], tasks=tasks),
+        residents=Residents(
+            (worker.registry("lookups"), worker.registry("batches")), tasks=tasks
+        ),
         journal=journal,
         subjects=worker.subjects,
         own_entries=OwnEntries(worker.receipts, worker.auditor, worker.archive),
@@ -175,6 +170,18 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
 def _job_store(worker: Worker, name: str) -> Store:
     link = worker.hot(name, connect_seconds=CONNECT_SECONDS)
     return Store(worker.jobs, link, worker.peppers)
+
+
+def _journal(worker: Worker, tasks: asyncio.TaskGroup) -> Journal:
+    return Journal(
+        (
+            worker.hot("journal", connect_seconds=CONNECT_SECONDS),
+            worker.hot("batches", connect_seconds=CONNECT_SECONDS),
+        ),
+        peppers=worker.peppers,
+        clock=worker.clock,
+        tasks=tasks,
+    )
 
 
 def _limiter(worker: Worker, tasks: asyncio.TaskGroup) -> Limiter:
@@ -250,7 +257,7 @@ async def running(
         app.state["departures"] = Departures(worker.peppers)
         app.state["pulse"] = Pulse(held, tasks)
         await _know_the_directory(held)
-        _collect_seldom()
+        collect_seldom()
         background = [
             tasks.create_task(keep_running(name, work))
             for name, work in _beside(worker, held).items()
@@ -268,15 +275,6 @@ async def running(
         await worker.identity_provider.close()
     await held.lookups.limiter.close()
     await worker.redis.aclose()
-
-
-def _collect_seldom() -> None:
-    # The directory stays for the worker's life: no collection need walk it again.
-    gc.collect()
-    gc.freeze()
-    # A call leaves next to nothing that refers to itself: at Python's 700 a twentieth
-    # of all CPU went into looking for it.
-    gc.set_threshold(COLLECT_AFTER)
 
 
 def _beside(worker: Worker, held: Services) -> dict[str, Callable[[], Awaitable[None]]]:

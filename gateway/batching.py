@@ -13,6 +13,7 @@ from gateway.audit.access import Access
 from gateway.audit.entry import Place, access_id, batch_name, field_bits, place_of
 from gateway.audit.subject import SubjectKeys
 from gateway.calls import Call
+from gateway.leisure import at_leisure
 from gateway.lookup import Lookups
 from gateway.partners.agreement import Agreement, Grant, applicable
 from gateway.partners.directory import Institution, Key
@@ -83,10 +84,11 @@ class Batches:
             name = batch_name(call.decision.at if call.decision else 0)
             whole = replace(call.access, reference=name)
             similarity = grant.name_similarity
-            answers = [
+            answering = (
                 answer_item(whole, held.subjects, item, resident, similarity)
                 for item, resident in zip(batch.items, residents, strict=True)
-            ]
+            )
+            answers = await at_leisure(answering, lasting=True)
             _remember(call.access, answers)
         call.access.access_id = name
         return answers
@@ -95,7 +97,8 @@ class Batches:
         self, call: Call[Batch], items: Sequence[Item], key: Key, agreement: Agreement
     ) -> list[Resident | None]:
         """Whom they ask about, once all are admitted, and no guesses."""
-        held, units, sights = self.lookups, len(items), sights_of(self.lookups, items)
+        held, units = self.lookups, len(items)
+        sights = await sights_of(held, items)
         await held.admit(
             call, key, agreement, rate_cost=units, units=units, sights=sights
         )
@@ -136,12 +139,12 @@ class Batches:
             )
 
 
-def sights_of(held: Lookups, items: Sequence[Item]) -> list[Sight]:
+async def sights_of(held: Lookups, items: Sequence[Item]) -> list[Sight]:
     """What is seen of questions that are admitted together."""
-    return [
+    return await at_leisure(
         held.harvesting.sight(item.nik, held.subjects.reference(item.nik), item.claims)
         for item in items
-    ]
+    )
 
 
 def answer_item(

@@ -148,7 +148,7 @@ async def to_its_end(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T]) -> 
 
 
 class Gatherer(Generic[Ask, Answer]):
-    """One queue, and at most `flights` flushes under way at once.
+    """One queue, and one flush under way at a time.
 
     Args:
         flush: answers a list of asks, in order, or says of some that they failed. If it
@@ -159,7 +159,6 @@ class Gatherer(Generic[Ask, Answer]):
         capacity: asks that may wait.
         patience: seconds to an answer or `Unanswered`, from asking, or from when a
             free flight could first carry the ask.
-        flights: flushes under way at once.
     """
 
     def __init__(
@@ -171,7 +170,6 @@ class Gatherer(Generic[Ask, Answer]):
         most: int,
         capacity: int,
         patience: float,
-        flights: int = 1,
     ) -> None:
         self._flush = flush
         self._stage = stage
@@ -179,8 +177,7 @@ class Gatherer(Generic[Ask, Answer]):
         self._most = most
         self._capacity = capacity
         self._patience = patience
-        self._flights = flights
-        self._flying = 0
+        self._flying = False
         self._queue: deque[_Waiting[Ask, Answer]] = deque()
         self._queued = 0
 
@@ -232,7 +229,7 @@ class Gatherer(Generic[Ask, Answer]):
         return outcome
 
     def _see_that_it_flies(self) -> None:
-        if self._queue and self._flying < self._flights:
+        if self._queue and not self._flying:
             self._take_off()
 
     def _take_off(self) -> None:
@@ -244,13 +241,13 @@ class Gatherer(Generic[Ask, Answer]):
             flight.close()
             self._abandon()
             return
-        self._flying += 1
+        self._flying = True
         task.add_done_callback(self._landed)
 
     def _landed(self, flight: "asyncio.Task[None]") -> None:
         if flight.cancelled():
             # Maybe before it began, and then it has not said so itself.
-            self._flying = 0
+            self._flying = False
             self._abandon()
 
     def _abandon(self) -> None:
@@ -265,14 +262,13 @@ class Gatherer(Generic[Ask, Answer]):
 
     async def _fly(self) -> None:
         try:
-            if self._flying == 1:
-                self._begin_patience()
+            self._begin_patience()
             # Calls that came in with the first one join it: their tasks run before this.
             await asyncio.sleep(0)
             while asks := self._take():
                 await self._carry(asks)
         finally:
-            self._flying = max(0, self._flying - 1)
+            self._flying = False
 
     def _begin_patience(self) -> None:
         """What waited for nothing but this loop has not waited on the other side.

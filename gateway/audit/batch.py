@@ -1,15 +1,18 @@
-"""A batch: the entries of one flush, written by one statement."""
+"""A batch: the entries of one flush, written by one statement, or a few if they are many."""
 
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
 
-from gateway.audit.entry import Entry, Place, access_id, leaf_hash, line
+from gateway.audit.entry import Entry, Place, leaf_hash, line, named_in
 from gateway.audit.rows import write_entry
+from gateway.leisure import at_leisure
 from gateway.postgres import Connection, queries
 from gateway.settings import NumberedKeys
 
 SQL = queries("gateway.audit")
+# More rows at once would keep the loop from others for too long: ten microseconds each.
+MOST_A_STATEMENT = 250
 
 
 class BatchDigests:
@@ -33,30 +36,43 @@ async def append(
     """Writes one batch; durable when the statement's transaction is. Gives the ids.
 
     What answered an idempotency key for the first time is remembered with it.
+
+    Raises:
+        RuntimeError: there are over MOST_A_STATEMENT entries, and no transaction that
+            keeps them together.
     """
-    places = [Place(batch, position) for position in range(len(entries))]
-    leaves = [
-        leaf_hash(line(entry, place))
-        for entry, place in zip(entries, places, strict=True)
-    ]
-    rows = [
-        (place.position, *write_entry(entry))
-        for place, entry in zip(places, entries, strict=True)
-    ]
+    if len(entries) > MOST_A_STATEMENT and not connection.is_in_transaction():
+        msg = "so many entries take several statements, and those a transaction"
+        raise RuntimeError(msg)
+    names, leaves, rows = zip(
+        *await at_leisure(
+            _made(entry, Place(batch, position))
+            for position, entry in enumerate(entries)
+        ),
+        strict=True,
+    )
     remembered = [
-        (place.position, entry.attempt.institution, *known)
-        for place, entry in zip(places, entries, strict=True)
+        (position, entry.attempt.institution, *known)
+        for position, entry in enumerate(entries)
         if entry.attempt is not None and entry.charged
         for known in entry.attempt.digests
     ]
+    # Two, so that a flush without idempotency keys pays nothing for them.
+    query = SQL["append_remembering" if remembered else "append"]
+    digest = digests.digest(leaves, digests.number)
+    sealed_as = (batch, len(entries), digest, digests.number)
+    columns = zip(*rows[:MOST_A_STATEMENT], strict=True)
     await connection.execute(
-        # Two, so that a flush without idempotency keys pays nothing for them.
-        SQL["append_remembering" if remembered else "append"],
-        batch,
-        len(entries),
-        digests.digest(leaves, digests.number),
-        digests.number,
-        *zip(*rows, strict=True),
-        *zip(*remembered, strict=True),
+        query, *sealed_as, *columns, *zip(*remembered, strict=True)
     )
-    return [access_id(place) for place in places]
+    for begins in range(MOST_A_STATEMENT, len(rows), MOST_A_STATEMENT):
+        columns = zip(*rows[begins : begins + MOST_A_STATEMENT], strict=True)
+        await connection.execute(SQL["append_further"], batch, *columns)
+    return list(names)
+
+
+def _made(entry: Entry, place: Place) -> tuple[str, bytes, tuple[object, ...]]:
+    """Its name, its leaf hash and its row."""
+    written = line(entry, place)
+    row = (place.position, *write_entry(entry))
+    return named_in(written), leaf_hash(written), row

@@ -116,6 +116,7 @@ def batch_name(at: int) -> str:
     return str(UUID(int=bits | 0b10 << 62 | random & (1 << 62) - 1))
 
 
+_NAME = slice(len('{"v":1,"access_id":"'), len('{"v":1,"access_id":"') + 36)
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -197,6 +198,11 @@ def line(entry: Entry, place: Place) -> bytes:
         f'"count":{entry.count},'
         f'"replay_of":{_text(None if replay is None else str(replay))}}}'
     ).encode()
+
+
+def named_in(line: bytes) -> str:
+    """The access_id in a line: where it stands is fixed by CONTRACT §4."""
+    return line[_NAME].decode("ascii")
 
 
 def leaf_hash(line: bytes) -> bytes:

@@ -9,6 +9,7 @@ an answer without its entry.
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -17,11 +18,12 @@ import structlog
 
 from gateway import telemetry
 from gateway.audit.access import Access
-from gateway.audit.batch import SQL, BatchDigests, append
+from gateway.audit.batch import MOST_A_STATEMENT, SQL, BatchDigests, append
 from gateway.audit.entry import MOST_ENTRIES_A_BATCH, Entry, batch_number
 from gateway.audit.floods import Floods
 from gateway.clock import SECOND, ServerClock
 from gateway.gathering import Gatherer, Unanswered
+from gateway.leisure import at_leisure
 from gateway.postgres import Connection, Link
 from gateway.problems import AuditUnavailable, Problem
 from gateway.settings import NumberedKeys
@@ -50,17 +52,22 @@ class NotWritten(Exception):
 
 
 class Journal:
-    """One worker's way into the log."""
+    """One worker's way into the log.
+
+    Args:
+        links: one for single entries, and one for those of batches, for which no single
+            one waits.
+    """
 
     def __init__(
         self,
-        links: list[Link],
+        links: tuple[Link, Link],
         *,
         peppers: NumberedKeys,
         clock: ServerClock,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self._links = list(links)
+        self._links = links
         self._digests = BatchDigests(peppers)
         self._clock = clock
         self._floods = Floods()
@@ -69,14 +76,16 @@ class Journal:
         self._has_room = True
         self._worker: int | None = None
         self._counter = 0
-        self._gatherer = Gatherer[Entry, str](
-            self._flush,
-            stage="journal",
-            tasks=tasks,
-            most=MOST_A_FLUSH,
-            capacity=CAPACITY,
-            patience=PATIENCE,
-            flights=len(links),
+        self._single, self._together = (
+            Gatherer[Entry, str](
+                partial(self._flush, link),
+                stage="journal",
+                tasks=tasks,
+                most=MOST_A_FLUSH,
+                capacity=CAPACITY,
+                patience=PATIENCE,
+            )
+            for link in self._links
         )
 
     def recording(self, access: Access) -> "Recording":
@@ -102,9 +111,10 @@ class Journal:
 
     async def record_all(self, parts: list[Access]) -> None:
         """Makes the entries of a batch durable, all or none; see `record`."""
-        entries = [part.entry(self._clock.now()) for part in parts]
+        now = self._clock.now()
+        entries = await at_leisure((part.entry(now) for part in parts), lasting=True)
         try:
-            access_ids = await self._gatherer.ask_all(entries)
+            access_ids = await self._together.ask_all(entries)
         except Unanswered as unanswered:
             raise _unavailable(unanswered) from unanswered
         for part, access_id in zip(parts, access_ids, strict=True):
@@ -112,12 +122,11 @@ class Journal:
 
     async def _enter(self, entry: Entry) -> str:
         try:
-            return await self._gatherer.ask(entry)
+            return await self._single.ask(entry)
         except Unanswered as unanswered:
             raise _unavailable(unanswered) from unanswered
 
-    async def _flush(self, entries: list[Entry]) -> list[str]:
-        link = self._links.pop()
+    async def _flush(self, link: Link, entries: list[Entry]) -> list[str]:
         try:
             with telemetry.FLUSH_SECONDS.labels("journal").time():
                 connection = await self._connection(link)
@@ -128,8 +137,6 @@ class Journal:
             telemetry.FLUSH_FAILURES.labels("journal").inc()
             log.warning("journal_flush_failed", error=type(error).__name__)
             raise
-        finally:
-            self._links.append(link)
         telemetry.FLUSH_SIZE.labels("journal").observe(len(entries))
         self._down = False
         return ids
@@ -175,7 +182,7 @@ class Journal:
     ) -> list[str]:
         batches = _batches(entries)
         try:
-            if len(batches) == 1:
+            if len(batches) == 1 and len(entries) <= MOST_A_STATEMENT:
                 written = [await self._append(connection, entries, batches[0])]
             else:
                 async with connection.transaction():
@@ -283,6 +290,14 @@ class Recording:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.end(error)
+
+    async def end(self, error: BaseException | None) -> None:
+        """Enters how it ended: with its answer, or this error.
+
+        Raises:
+            AuditUnavailable: the entry is not known to be durable.
+        """
         access = self._access
         if access.access_id is not None or isinstance(error, AuditUnavailable):
             # A change entered itself, or could not: its entry is in its transaction. And

@@ -13,10 +13,16 @@ INSERT INTO entries (
     batch, position, at, actor, outcome, address, operation, institution, key, purpose,
     fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
 )
-SELECT $1, * FROM unnest(
-    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::inet[], $10::"char"[],
+SELECT
+    $1, position, at, actor, outcome, address::inet, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
+FROM unnest(
+    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::text[], $10::"char"[],
     $11::integer[], $12::integer[], $13::smallint[], $14::integer[], $15::bigint[], $16::bigint[],
     $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
+) AS written (
+    position, at, actor, outcome, address, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
 );
 
 -- name: append_remembering
@@ -32,10 +38,34 @@ INSERT INTO entries (
     batch, position, at, actor, outcome, address, operation, institution, key, purpose,
     fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
 )
-SELECT $1, * FROM unnest(
-    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::inet[], $10::"char"[],
+SELECT
+    $1, position, at, actor, outcome, address::inet, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
+FROM unnest(
+    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::text[], $10::"char"[],
     $11::integer[], $12::integer[], $13::smallint[], $14::integer[], $15::bigint[], $16::bigint[],
     $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
+) AS written (
+    position, at, actor, outcome, address, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
+);
+
+-- name: append_further
+-- Further entries of a batch that has many, in the transaction of its first.
+INSERT INTO entries (
+    batch, position, at, actor, outcome, address, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
+)
+SELECT
+    $1, position, at, actor, outcome, address::inet, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
+FROM unnest(
+    $2::smallint[], $3::timestamptz[], $4::"char"[], $5::"char"[], $6::text[], $7::"char"[],
+    $8::integer[], $9::integer[], $10::smallint[], $11::integer[], $12::bigint[], $13::bigint[],
+    $14::smallint[], $15::"char"[], $16::text[], $17::text[], $18::bytea[]
+) AS written (
+    position, at, actor, outcome, address, operation, institution, key, purpose,
+    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
 );
 
 -- name: claim_keys

@@ -23,7 +23,8 @@ from gateway.clock import from_datetime, to_datetime
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
 
 # The unspecified address, which no connection comes from.
-_ON_NO_NETWORK: Final = parse_address("::")
+_ON_NO_NETWORK: Final = "::"
+_UNSPECIFIED: Final = parse_address(_ON_NO_NETWORK)
 _NO_FIELDS_READ: Final = -1
 _NOBODY: Final = Subject(0, 0, 0)
 _CHARS: Final = [bytes([number]) for number in range(128)]
@@ -40,7 +41,7 @@ def write_entry(entry: Entry) -> tuple[object, ...]:
         to_datetime(entry.at),
         _CHARS[entry.actor],
         _CHARS[entry.outcome],
-        entry.address or _ON_NO_NETWORK,
+        str(entry.address) if entry.address else _ON_NO_NETWORK,
         _CHARS[entry.operation or 0],
         entry.institution or 0,
         entry.key.number if entry.key else 0,
@@ -81,4 +82,4 @@ def read_entry(row: asyncpg.Record) -> Entry:
 
 
 def _address(stored: Address) -> Address | None:
-    return None if stored == _ON_NO_NETWORK else stored
+    return None if stored == _UNSPECIFIED else stored

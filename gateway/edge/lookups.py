@@ -22,6 +22,7 @@ from gateway.edge.caller import (
     respond,
     services,
 )
+from gateway.leisure import at_leisure
 from gateway.lookup import Account
 from gateway.partners.agreement import Agreement
 from gateway.quota.limit import Decision
@@ -31,19 +32,23 @@ Asked = TypeVar("Asked", Question, Batch)
 
 
 def _reader(
-    request: HttpRequest, read: Callable[[bytes], Asked], most: int = MOST_BODY
-) -> Callable[[], Awaitable[Asked]]:
-    async def read_question() -> Asked:
-        question = read(await read_json_body(request, most))
-        if request.scope["query_string"]:
-            given = request.query_params.multi_items()
-            strict.query_members(given, (), question.faults)
-        question.idempotency_key = strict.read_idempotency_key(
-            header_values(request, b"idempotency-key"), question.faults
-        )
-        return question
+    request: HttpRequest, read: Callable[[bytes], Question]
+) -> Callable[[], Awaitable[Question]]:
+    async def read_question() -> Question:
+        return _with_the_rest(request, read(await read_json_body(request, MOST_BODY)))
 
     return read_question
+
+
+def _with_the_rest(request: HttpRequest, asked: Asked) -> Asked:
+    """What of a question is not in its body."""
+    if request.scope["query_string"]:
+        given = request.query_params.multi_items()
+        strict.query_members(given, (), asked.faults)
+    asked.idempotency_key = strict.read_idempotency_key(
+        header_values(request, b"idempotency-key"), asked.faults
+    )
+    return asked
 
 
 async def _ask(
@@ -105,10 +110,13 @@ async def batch(request: HttpRequest) -> Response[bytes]:
         answers = await held.batches.answer(call)
         return {
             "batch_id": call.access.access_id,
-            "results": [_result(answer) for answer in answers],
+            "results": await at_leisure(map(_result, answers), lasting=True),
         }
 
-    read = _reader(request, questions.read_batch, MOST_BATCH_BODY)
+    async def read() -> Batch:
+        body = await read_json_body(request, MOST_BATCH_BODY)
+        return _with_the_rest(request, await questions.read_batch(body))
+
     return await _ask(request, Operation.BATCH, read, work)
 
 

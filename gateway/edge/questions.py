@@ -1,10 +1,12 @@
 """Reads the bodies of institutions' routes into questions. Pure."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from gateway.batching import MOST_ITEMS, OPERATIONS, Batch, Item
 from gateway.calls import Question
 from gateway.edge import strict
+from gateway.leisure import at_leisure
 from gateway.problems import Fault, InvalidRequest
 
 _COMMON = ("nik", "purpose", "reference", "operator")
@@ -58,7 +60,7 @@ def _read_common(
     return members, question
 
 
-def read_batch(body: bytes) -> Batch:
+async def read_batch(body: bytes) -> Batch:
     """`{"operation", "purpose", "items": [{"id", "nik", "claims"|"fields"}…], "operator"?}`."""
     try:
         members = strict.parse_object(body)
@@ -75,14 +77,15 @@ def read_batch(body: bytes) -> Batch:
     batch.purpose = strict.read_purpose(members.get("purpose"), faults)
     if members.get("operator") is not None:
         batch.operator = strict.read_text(members["operator"], faults, "/operator")
-    _read_items(members.get("items"), batch)
+    await at_leisure(_read_items(members.get("items"), batch))
     if len(faults) > MOST_FAULTS:
         rest = len(faults) - MOST_FAULTS
         faults[MOST_FAULTS:] = [Fault("", f"{rest} more faults are not told here")]
     return batch
 
 
-def _read_items(items: object, batch: Batch) -> None:
+def _read_items(items: object, batch: Batch) -> Iterator[None]:
+    """Item by item."""
     wanted = f"want a list of 1 to {MOST_ITEMS:,} items"
     if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS:
         batch.faults.append(Fault("/items", wanted))
@@ -100,6 +103,7 @@ def _read_items(items: object, batch: Batch) -> None:
             batch.items.append(item)
         else:
             batch.faults.append(Fault(at, "want an object"))
+        yield
 
 
 def read_item(members: dict[str, object], batch: Batch, at: str) -> Item:

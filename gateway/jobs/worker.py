@@ -133,7 +133,8 @@ class JobWorker:
     ) -> float:
         institution, limits = self._held_to(job, agreement)
         items = (await self._items(job))[: max(1, min(SLICE, limits.burst // SHARE))]
-        harvesting, sights = self._held.harvesting, sights_of(self._held, items)
+        harvesting = self._held.harvesting
+        sights = await sights_of(self._held, items)
         decision = await self._held.limiter.admit(
             *(job.institution, key.number, limits),
             rate_cost=len(items),

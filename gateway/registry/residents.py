@@ -1,11 +1,13 @@
 """Finds residents in the registry, many calls to one query."""
 
 import asyncio
+from functools import partial
 
 import structlog
 
 from gateway import telemetry
 from gateway.gathering import Gatherer, Unanswered
+from gateway.leisure import at_leisure
 from gateway.postgres import Link, queries
 from gateway.problems import RegistryUnavailable
 from gateway.registry.resident import Resident
@@ -20,18 +22,24 @@ MOST_A_FLUSH = 1_000
 
 
 class Residents:
-    """The registry as the gateway sees it: asked by NIK, answering within 2 s."""
+    """The registry as the gateway sees it: asked by NIK, answering within 2 s.
 
-    def __init__(self, links: list[Link], *, tasks: asyncio.TaskGroup) -> None:
-        self._links = list(links)
-        self._gatherer = Gatherer[str, Resident | None](
-            self._flush,
-            stage="registry",
-            tasks=tasks,
-            most=MOST_A_FLUSH,
-            capacity=CAPACITY,
-            patience=DEADLINE,
-            flights=len(links),
+    Args:
+        links: one for single residents, and one for those of batches, for which no
+            single one waits.
+    """
+
+    def __init__(self, links: tuple[Link, Link], *, tasks: asyncio.TaskGroup) -> None:
+        self._single, self._together = (
+            Gatherer[str, Resident | None](
+                partial(self._flush, link),
+                stage="registry",
+                tasks=tasks,
+                most=MOST_A_FLUSH,
+                capacity=CAPACITY,
+                patience=DEADLINE,
+            )
+            for link in links
         )
 
     async def find(self, nik: str) -> Resident | None:
@@ -41,19 +49,18 @@ class Residents:
             RegistryUnavailable: after 2 s at the latest.
         """
         try:
-            return await self._gatherer.ask(nik)
+            return await self._single.ask(nik)
         except Unanswered as unanswered:
             raise RegistryUnavailable from unanswered
 
     async def find_all(self, niks: list[str]) -> list[Resident | None]:
         """The same for each of at most 1,000, in one query."""
         try:
-            return await self._gatherer.ask_all(niks)
+            return await self._together.ask_all(niks)
         except Unanswered as unanswered:
             raise RegistryUnavailable from unanswered
 
-    async def _flush(self, niks: list[str]) -> list[Resident | None]:
-        link = self._links.pop()
+    async def _flush(self, link: Link, niks: list[str]) -> list[Resident | None]:
         try:
             with telemetry.FLUSH_SECONDS.labels("registry").time():
                 async with link.connection() as connection:
@@ -65,8 +72,10 @@ class Residents:
             # The error's own text may quote what was asked.
             log.warning("registry_flush_failed", error=type(error).__name__)
             raise
-        finally:
-            self._links.append(link)
         telemetry.FLUSH_SIZE.labels("registry").observe(len(niks))
-        found = {row["nik"]: Resident.from_row(row.values()) for row in rows}
+        found = dict(
+            await at_leisure(
+                (row["nik"], Resident.from_row(row.values())) for row in rows
+            )
+        )
         return [found.get(int(nik)) for nik in niks]

@@ -17,6 +17,7 @@ RUN_BY = {
             "draw_worker_number",
             "append",
             "append_remembering",
+            "append_further",
             "claim_keys",
             "recall_keys",
             "release_claims",

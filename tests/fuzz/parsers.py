@@ -111,7 +111,7 @@ def fetch_body(data: bytes) -> None:
 
 
 def batch_body(data: bytes) -> None:
-    batch = questions.read_batch(data)
+    batch = asyncio.run(questions.read_batch(data))
     _refusable(batch.faults)
     assert batch.count >= 1
     _loggable(batch.operator)

@@ -116,13 +116,15 @@ async def lookups_over(
         "directory",
         "listener",
         "journal",
+        "batches",
         "claims",
         "epochs",
         "reserve",
         "counters",
         "harvesting",
     )
-    names = dict.fromkeys(hots, hot) | {"lookups": registry}
+    finds = ("lookups", "thousands")
+    names = dict.fromkeys(hots, hot) | dict.fromkeys(finds, registry)
     links = {
         name: Link(dsn, name=name, statement_seconds=0) for name, dsn in names.items()
     }
@@ -133,7 +135,10 @@ async def lookups_over(
             asyncio.TaskGroup() as tasks,
         ):
             journal = Journal(
-                [links["journal"]], peppers=SECRETS, clock=clock, tasks=tasks
+                (links["journal"], links["batches"]),
+                peppers=SECRETS,
+                clock=clock,
+                tasks=tasks,
             )
             lookups = Lookups(
                 directory=Directory(
@@ -147,7 +152,9 @@ async def lookups_over(
                     clock=clock,
                     tasks=tasks,
                 ),
-                residents=Residents([links["lookups"]], tasks=tasks),
+                residents=Residents(
+                    (links["lookups"], links["thousands"]), tasks=tasks
+                ),
                 journal=journal,
                 subjects=SubjectKeys(SECRETS),
                 own_entries=OwnEntries(own, everything, Archive(None)),

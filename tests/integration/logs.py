@@ -95,7 +95,8 @@ async def write(hot: Connection, entries: Iterable[Entry]) -> list[str]:
     n = next(_numbers)
     newest = max(entry.at for entry in held)
     number = batch_number(newest, n // 1024 % 2048, n % 1024)
-    return await append(hot, number, held, BatchDigests(PEPPERS))
+    async with hot.transaction():
+        return await append(hot, number, held, BatchDigests(PEPPERS))
 
 
 def sealer(database: Database) -> tuple[Sealer, Link]:

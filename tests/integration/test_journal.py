@@ -5,11 +5,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
 import pytest
 
 from gateway.audit.access import Access
-from gateway.audit.entry import KeyName, parse_address, place_of
+from gateway.audit.entry import KeyName, place_of
 from gateway.audit.journal import PATIENCE, Journal
 from gateway.audit.subject import Subject
 from gateway.clock import SECOND, from_datetime
@@ -22,12 +21,11 @@ from gateway.problems import (
 )
 from gateway.vocabulary import Actor, Operation, Outcome, Reason
 from tests.conftest import Database
-from tests.integration.journals import journal_to, now
+from tests.integration.journals import HOME, entries, failed, journal_to, now
 from tests.integration.wires import wire_to
 
 pytestmark = pytest.mark.integration
 
-HOME = parse_address("192.0.2.1")
 # The contract: 503 within a second.
 NOTICED = 1.0
 
@@ -38,24 +36,9 @@ async def journal(database: Database) -> AsyncIterator[Journal]:
         yield one
 
 
-def failed(at: int | None = None) -> Access:
-    """An access whose entry is never one of a flood."""
-    return Access(
-        Operation.VERIFY,
-        HOME,
-        at=at,
-        outcome=Outcome.FAILED,
-        reason=Reason.INTERNAL_ERROR,
-    )
-
-
 def impossible() -> Access:
     """An access that the schema refuses to hold: an institution without its id."""
     return Access(Operation.VERIFY, HOME, actor=Actor.INSTITUTION, outcome=Outcome.DONE)
-
-
-async def entries(superuser: Connection) -> list[asyncpg.Record]:
-    return await superuser.fetch("TABLE readable_entries ORDER BY batch, position")
 
 
 async def unavailable(journal: Journal, *, after: float = 0.0) -> AuditUnavailable:
@@ -130,17 +113,6 @@ async def test_each_worker_draws_a_number_of_its_own(
             await journal.record(failed(at))
     numbers = {row["batch"] >> 10 & 2047 for row in await entries(superuser)}
     assert len(numbers) == 3
-
-
-async def test_a_journal_of_several_connections_names_no_entry_twice(
-    database: Database, superuser: Connection
-) -> None:
-    async with journal_to(database.dsn("hot"), links=3) as journal:
-        at = now()
-        accesses = [failed(at) for _ in range(3_500)]
-        await asyncio.gather(*map(journal.record, accesses))
-    assert len({access.access_id for access in accesses}) == 3_500
-    assert len(await entries(superuser)) == 3_500
 
 
 async def test_without_a_connection_an_entry_is_known_not_to_be_written() -> None:

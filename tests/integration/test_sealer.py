@@ -46,7 +46,8 @@ async def write(database: Database, batches: list[int]) -> int:
         at = now + n * SECOND // 100
         number = batch_number(at, secrets.randbelow(2048), n % 1024)
         entries = [refusal(at)] * size
-        await append(hot, number, entries, BatchDigests(PEPPERS))
+        async with hot.transaction():
+            await append(hot, number, entries, BatchDigests(PEPPERS))
     await hot.close()
     return sum(batches)
 

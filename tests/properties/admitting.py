@@ -77,7 +77,10 @@ class Worker:
             )
             until_then.push_async_callback(self.limiter.close)
             self.journal = Journal(
-                [self._link("journal")], peppers=logs.PEPPERS, clock=clock, tasks=tasks
+                (self._link("journal"), self._link("batches")),
+                peppers=logs.PEPPERS,
+                clock=clock,
+                tasks=tasks,
             )
             tasks.create_task(keep_running("limits", self.limiter.watch))
             clock.observe_postgres(

@@ -1,5 +1,6 @@
 """Items of batches and jobs: those that are well formed are read, all others are told of."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_every_item_of_a_batch_is_read_as_it_was_written(
     written: list[dict[str, Any]],
 ) -> None:
     body = {"operation": "verify", "purpose": "kyc", "items": written}
-    batch = questions.read_batch(json.dumps(body).encode())
+    batch = asyncio.run(questions.read_batch(json.dumps(body).encode()))
     told = [f"{fault.pointer} {fault.detail}" for fault in batch.faults]
     # An id of 16 digits in a row is one that nobody may choose.
     assert all(one.endswith("16 digits in a row") for one in told)

@@ -44,7 +44,6 @@ async def gathering(
     *,
     most: int = 100,
     capacity: int = 1000,
-    flights: int = 1,
 ) -> AsyncIterator[tuple[Gatherer[int, int], asyncio.TaskGroup]]:
     async with asyncio.TaskGroup() as tasks:
         gatherer = Gatherer[int, int](
@@ -54,7 +53,6 @@ async def gathering(
             most=most,
             capacity=capacity,
             patience=PATIENCE,
-            flights=flights,
         )
         yield gatherer, tasks
 
@@ -102,16 +100,16 @@ async def test_a_flush_carries_no_more_than_the_most_it_may() -> None:
     assert [len(flush) for flush in server.flushes] == [3, 3, 2]
 
 
-async def test_no_more_flushes_are_under_way_than_there_are_flights() -> None:
+async def test_one_flush_is_under_way_at_a_time() -> None:
     server = Server()
     server.open.clear()
-    async with gathering(server.answer, most=2, flights=2) as (gatherer, tasks):
+    async with gathering(server.answer, most=2) as (gatherer, tasks):
         asks = [tasks.create_task(gatherer.ask(n)) for n in range(9)]
         await turns(20)
-        assert len(server.flushes) == 2
+        assert len(server.flushes) == 1
         server.open.set()
         await asyncio.gather(*asks)
-    assert sorted(ask for flush in server.flushes for ask in flush) == list(range(9))
+    assert [ask for flush in server.flushes for ask in flush] == list(range(9))
 
 
 async def test_patience_bounds_an_ask_although_the_flush_hangs() -> None:

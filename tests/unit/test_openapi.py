@@ -1,5 +1,6 @@
 """The OpenAPI document says what the application does, and is well formed."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -344,7 +345,7 @@ def test_the_items_of_a_batch_ask_what_the_batch_does(
 ) -> None:
     item = {"id": "row-1", "nik": NIK} | asked
     body = {"operation": operation, "purpose": "kyc", "items": [item]}
-    if questions.read_batch(json.dumps(body).encode()).faults:
+    if asyncio.run(questions.read_batch(json.dumps(body).encode())).faults:
         with pytest.raises(ValidationError):
             validate("BatchRequest", body)
     else:
