@@ -3,10 +3,10 @@
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any, NamedTuple
 
 from gateway.audit.entry import Entry, Place, leaf_hash, line, named_in
 from gateway.audit.rows import write_entry
-from gateway.leisure import at_leisure
 from gateway.postgres import Connection, queries
 from gateway.settings import NumberedKeys
 
@@ -30,27 +30,35 @@ class BatchDigests:
         return hmac.digest(self._keys[number], b"".join(leaves), sha256)
 
 
-async def append(
-    connection: Connection, batch: int, entries: Sequence[Entry], digests: BatchDigests
-) -> list[str]:
-    """Writes one batch; durable when the statement's transaction is. Gives the ids.
+class Made(NamedTuple):
+    """What a batch takes of an entry: its name, its leaf hash and its row."""
+
+    name: str
+    leaf: bytes
+    row: tuple[object, ...]
+
+
+class Prepared(NamedTuple):
+    """A batch that is to be written: by one statement, or by several of one transaction."""
+
+    names: list[str]
+    statements: list[tuple[Any, ...]]
+
+
+def make(entry: Entry, place: Place) -> Made:
+    written = line(entry, place)
+    row = (place.position, *write_entry(entry))
+    return Made(named_in(written), leaf_hash(written), row)
+
+
+def prepare(
+    batch: int, entries: Sequence[Entry], made: Sequence[Made], digests: BatchDigests
+) -> Prepared:
+    """The statements that write a batch, and the names of its entries.
 
     What answered an idempotency key for the first time is remembered with it.
-
-    Raises:
-        RuntimeError: there are over MOST_A_STATEMENT entries, and no transaction that
-            keeps them together.
     """
-    if len(entries) > MOST_A_STATEMENT and not connection.is_in_transaction():
-        msg = "so many entries take several statements, and those a transaction"
-        raise RuntimeError(msg)
-    names, leaves, rows = zip(
-        *await at_leisure(
-            _made(entry, Place(batch, position))
-            for position, entry in enumerate(entries)
-        ),
-        strict=True,
-    )
+    names, leaves, rows = zip(*made, strict=True)
     remembered = [
         (position, entry.attempt.institution, *known)
         for position, entry in enumerate(entries)
@@ -59,20 +67,41 @@ async def append(
     ]
     # Two, so that a flush without idempotency keys pays nothing for them.
     query = SQL["append_remembering" if remembered else "append"]
-    digest = digests.digest(leaves, digests.number)
-    sealed_as = (batch, len(entries), digest, digests.number)
+    head = (batch, len(entries), digests.digest(leaves, digests.number), digests.number)
     columns = zip(*rows[:MOST_A_STATEMENT], strict=True)
-    await connection.execute(
-        query, *sealed_as, *columns, *zip(*remembered, strict=True)
-    )
-    for begins in range(MOST_A_STATEMENT, len(rows), MOST_A_STATEMENT):
-        columns = zip(*rows[begins : begins + MOST_A_STATEMENT], strict=True)
-        await connection.execute(SQL["append_further"], batch, *columns)
-    return list(names)
+    first = (query, *head, *columns, *zip(*remembered, strict=True))
+    further = [
+        (
+            SQL["append_further"],
+            batch,
+            *zip(*rows[begins : begins + MOST_A_STATEMENT], strict=True),
+        )
+        for begins in range(MOST_A_STATEMENT, len(rows), MOST_A_STATEMENT)
+    ]
+    return Prepared(list(names), [first, *further])
 
 
-def _made(entry: Entry, place: Place) -> tuple[str, bytes, tuple[object, ...]]:
-    """Its name, its leaf hash and its row."""
-    written = line(entry, place)
-    row = (place.position, *write_entry(entry))
-    return named_in(written), leaf_hash(written), row
+def prepare_now(
+    batch: int, entries: Sequence[Entry], digests: BatchDigests
+) -> Prepared:
+    """The same, of entries that are few."""
+    made = [make(entry, Place(batch, number)) for number, entry in enumerate(entries)]
+    return prepare(batch, entries, made, digests)
+
+
+async def append(
+    connection: Connection, batch: int, entries: Sequence[Entry], digests: BatchDigests
+) -> list[str]:
+    """Writes one batch; durable when the statement's transaction is. Gives the ids.
+
+    Raises:
+        RuntimeError: there are over MOST_A_STATEMENT entries, and no transaction that
+            keeps them together.
+    """
+    names, statements = prepare_now(batch, entries, digests)
+    if len(statements) > 1 and not connection.is_in_transaction():
+        msg = "so many entries take several statements, and those a transaction"
+        raise RuntimeError(msg)
+    for statement in statements:
+        await connection.execute(*statement)
+    return names

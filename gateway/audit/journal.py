@@ -1,25 +1,31 @@
 """The journal: makes entries durable before any answer leaves.
 
-Entries of concurrent calls are gathered into one flush, which is one statement and
-so one transaction: a batch row and its entries. If a worker dies before the server
+Entries of concurrent calls are gathered into one flush, which is one statement, or the
+statements of one transaction: a batch row and its entries. If a worker dies before the server
 commits, nothing of the flush is in the log and no answer of it has left; if it dies
 after, the entries are in the log and the answers may not have left. Never is there
 an answer without its entry.
 """
 
 import asyncio
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self, TypeVar
 
 import asyncpg
 import structlog
 
 from gateway import telemetry
 from gateway.audit.access import Access
-from gateway.audit.batch import MOST_A_STATEMENT, SQL, BatchDigests, append
-from gateway.audit.entry import MOST_ENTRIES_A_BATCH, Entry, batch_number
+from gateway.audit.batch import (
+    SQL,
+    BatchDigests,
+    Prepared,
+    make,
+    prepare,
+    prepare_now,
+)
+from gateway.audit.entry import MOST_ENTRIES_A_BATCH, Entry, Place, batch_number
 from gateway.audit.floods import Floods
 from gateway.clock import SECOND, ServerClock
 from gateway.gathering import Gatherer, Unanswered
@@ -35,6 +41,9 @@ PATIENCE = 0.9
 CONNECT_SECONDS = 0.4
 MOST_A_FLUSH = 1000
 CAPACITY = 20_000
+# Of a thousand entries each.
+MOST_BATCHES_A_FLUSH = 4
+MOST_BATCHES_WAITING = 1_000
 FLOOD_SECONDS = 0.4
 MOST_SEALING_LAG = 4 * 3600.0
 # Entries further apart than this do not share a batch: the schema says so, and
@@ -47,8 +56,13 @@ _FATE_UNKNOWN = ("08", "57", "58", "XX")
 _ABOUT_DATA = ("22", "23")
 
 
+_NOTHING: Final = Prepared([], [])
+T = TypeVar("T")
+R = TypeVar("R")
+
+
 class NotWritten(Exception):
-    """No connection could be had: the flush was not sent."""
+    """Nothing of the flush was sent, or nothing that PostgreSQL would keep."""
 
 
 class Journal:
@@ -76,16 +90,21 @@ class Journal:
         self._has_room = True
         self._worker: int | None = None
         self._counter = 0
-        self._single, self._together = (
-            Gatherer[Entry, str](
-                partial(self._flush, link),
-                stage="journal",
-                tasks=tasks,
-                most=MOST_A_FLUSH,
-                capacity=CAPACITY,
-                patience=PATIENCE,
-            )
-            for link in self._links
+        self._single = Gatherer[Entry, str](
+            self._flush_singles,
+            stage="journal",
+            tasks=tasks,
+            most=MOST_A_FLUSH,
+            capacity=CAPACITY,
+            patience=PATIENCE,
+        )
+        self._together = Gatherer[Prepared, list[str]](
+            self._flush_batches,
+            stage="journal",
+            tasks=tasks,
+            most=MOST_BATCHES_A_FLUSH,
+            capacity=MOST_BATCHES_WAITING,
+            patience=PATIENCE,
         )
 
     def recording(self, access: Access) -> "Recording":
@@ -114,11 +133,21 @@ class Journal:
         now = self._clock.now()
         entries = await at_leisure((part.entry(now) for part in parts), lasting=True)
         try:
-            access_ids = await self._together.ask_all(entries)
+            if self._worker is None:
+                # Whoever connects first draws the number that names its batches.
+                await self._together.ask(_NOTHING)
+            names = await self._together.ask(await self._prepared(entries))
         except Unanswered as unanswered:
             raise _unavailable(unanswered) from unanswered
-        for part, access_id in zip(parts, access_ids, strict=True):
-            part.access_id = access_id
+        for part, name in zip(parts, names, strict=True):
+            part.access_id = name
+
+    async def _prepared(self, entries: list[Entry]) -> Prepared:
+        """Before the log is asked, which is waited for for less than a second."""
+        number = self._next_batch(max(entry.at for entry in entries))
+        places = (Place(number, position) for position in range(len(entries)))
+        made = await at_leisure(map(make, entries, places), lasting=True)
+        return prepare(number, entries, made, self._digests)
 
     async def _enter(self, entry: Entry) -> str:
         try:
@@ -126,20 +155,38 @@ class Journal:
         except Unanswered as unanswered:
             raise _unavailable(unanswered) from unanswered
 
-    async def _flush(self, link: Link, entries: list[Entry]) -> list[str]:
+    async def _flush_singles(self, entries: list[Entry]) -> list[str]:
         try:
-            with telemetry.FLUSH_SECONDS.labels("journal").time():
-                connection = await self._connection(link)
-                ids = await self._write(link, connection, entries)
+            ids = await self._flush(self._links[0], len(entries), self._write, entries)
         except BaseException as error:
             # Calls then end at once instead of waiting for the log one by one.
             self._down = self._down or not _concerns_its_entries(error)
+            raise
+        self._down = False
+        return ids
+
+    async def _flush_batches(self, batches: list[Prepared]) -> list[list[str]]:
+        """That one fails says nothing about single entries, which go another way."""
+        number = sum(len(batch.names) for batch in batches)
+        return await self._flush(self._links[1], number, self._write_batches, batches)
+
+    async def _flush(
+        self,
+        link: Link,
+        number: int,
+        write: Callable[[Link, Connection, list[T]], Awaitable[list[R]]],
+        asks: list[T],
+    ) -> list[R]:
+        try:
+            with telemetry.FLUSH_SECONDS.labels("journal").time():
+                connection = await self._connection(link)
+                answers = await write(link, connection, asks)
+        except BaseException as error:
             telemetry.FLUSH_FAILURES.labels("journal").inc()
             log.warning("journal_flush_failed", error=type(error).__name__)
             raise
-        telemetry.FLUSH_SIZE.labels("journal").observe(len(entries))
-        self._down = False
-        return ids
+        telemetry.FLUSH_SIZE.labels("journal").observe(number)
+        return answers
 
     def check(self) -> None:
         """Refuses a call at its beginning while entries are known not to be taken.
@@ -180,30 +227,24 @@ class Journal:
     async def _write(
         self, link: Link, connection: Connection, entries: list[Entry]
     ) -> list[str]:
-        batches = _batches(entries)
-        try:
-            if len(batches) == 1 and len(entries) <= MOST_A_STATEMENT:
-                written = [await self._append(connection, entries, batches[0])]
-            else:
-                async with connection.transaction():
-                    written = [
-                        await self._append(connection, entries, batch)
-                        for batch in batches
-                    ]
-        except BaseException as error:
-            if not _known_undone(error):
-                link.drop()
-            raise
-        ids = dict(pair for ids in written for pair in ids)
-        return [ids[i] for i in range(len(entries))]
+        names: dict[int, str] = {}
+        statements = []
+        for batch in _batches(entries):
+            chosen = [entries[i] for i in batch]
+            number = self._next_batch(chosen[-1].at)
+            prepared = prepare_now(number, chosen, self._digests)
+            names.update(zip(batch, prepared.names, strict=True))
+            statements += prepared.statements
+        await _commit(link, connection, statements)
+        return [names[i] for i in range(len(entries))]
 
-    async def _append(
-        self, connection: Connection, entries: list[Entry], batch: list[int]
-    ) -> Iterable[tuple[int, str]]:
-        chosen = [entries[i] for i in batch]
-        number = self._next_batch(chosen[-1].at)
-        written = await append(connection, number, chosen, self._digests)
-        return zip(batch, written, strict=True)
+    async def _write_batches(
+        self, link: Link, connection: Connection, batches: list[Prepared]
+    ) -> list[list[str]]:
+        statements = [one for batch in batches for one in batch.statements]
+        if statements:
+            await _commit(link, connection, statements)
+        return [batch.names for batch in batches]
 
     def _next_batch(self, newest: int) -> int:
         # The counter runs on through every millisecond: a number could only come
@@ -235,6 +276,34 @@ class Journal:
             if isinstance(result, BaseException)
         ]
         self._floods.restore(failed)
+
+
+async def _commit(
+    link: Link, connection: Connection, statements: list[tuple[Any, ...]]
+) -> None:
+    """One statement, or several in one transaction: durable then, or nothing of them.
+
+    Raises:
+        NotWritten: COMMIT was not sent.
+    """
+    alone = len(statements) == 1
+    try:
+        if not alone:
+            await connection.execute("BEGIN")
+            for statement in statements:
+                await connection.execute(*statement)
+    except BaseException as error:
+        # Not asyncpg's transaction, which would wait for a server that hangs.
+        link.drop()
+        if _concerns_its_entries(error):
+            raise
+        raise NotWritten from error
+    try:
+        await connection.execute(*statements[0] if alone else ("COMMIT",))
+    except BaseException as error:
+        if not _known_undone(error):
+            link.drop()
+        raise
 
 
 def _unavailable(unanswered: Unanswered) -> AuditUnavailable:

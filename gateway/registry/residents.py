@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+import asyncpg
 import structlog
 
 from gateway import telemetry
@@ -31,7 +32,7 @@ class Residents:
 
     def __init__(self, links: tuple[Link, Link], *, tasks: asyncio.TaskGroup) -> None:
         self._single, self._together = (
-            Gatherer[str, Resident | None](
+            Gatherer[str, asyncpg.Record | None](
                 partial(self._flush, link),
                 stage="registry",
                 tasks=tasks,
@@ -49,18 +50,20 @@ class Residents:
             RegistryUnavailable: after 2 s at the latest.
         """
         try:
-            return await self._single.ask(nik)
+            row = await self._single.ask(nik)
         except Unanswered as unanswered:
             raise RegistryUnavailable from unanswered
+        return _resident(row)
 
     async def find_all(self, niks: list[str]) -> list[Resident | None]:
         """The same for each of at most 1,000, in one query."""
         try:
-            return await self._together.ask_all(niks)
+            rows = await self._together.ask_all(niks)
         except Unanswered as unanswered:
             raise RegistryUnavailable from unanswered
+        return await at_leisure(map(_resident, rows), lasting=True)
 
-    async def _flush(self, link: Link, niks: list[str]) -> list[Resident | None]:
+    async def _flush(self, link: Link, niks: list[str]) -> list[asyncpg.Record | None]:
         try:
             with telemetry.FLUSH_SECONDS.labels("registry").time():
                 async with link.connection() as connection:
@@ -73,9 +76,9 @@ class Residents:
             log.warning("registry_flush_failed", error=type(error).__name__)
             raise
         telemetry.FLUSH_SIZE.labels("registry").observe(len(niks))
-        found = dict(
-            await at_leisure(
-                (row["nik"], Resident.from_row(row.values())) for row in rows
-            )
-        )
+        found = {row["nik"]: row for row in rows}
         return [found.get(int(nik)) for nik in niks]
+
+
+def _resident(row: asyncpg.Record | None) -> Resident | None:
+    return None if row is None else Resident.from_row(row.values())

@@ -1,17 +1,24 @@
 """Batches and single entries beside each other, on a real PostgreSQL."""
 
 import asyncio
+import time
+from collections.abc import Awaitable
 from itertools import chain
 
 import pytest
 
+from gateway.audit.batch import MOST_A_STATEMENT
 from gateway.audit.entry import place_of
 from gateway.postgres import Connection
+from gateway.problems import AuditUnavailable
 from tests.conftest import Database
 from tests.integration.journals import entries, failed, journal_to, now
 from tests.integration.wires import wire_to
 
 pytestmark = pytest.mark.integration
+
+# The contract: 503 within a second.
+NOTICED = 1.0
 
 
 async def test_beside_batches_no_entry_is_named_twice(
@@ -53,3 +60,57 @@ async def test_a_single_entry_is_written_while_those_of_a_batch_hang(
     assert [one.position for one in places if one] == list(range(600))
     assert len({one.batch for one in places if one}) == 1
     assert len(await entries(superuser)) == 601
+
+
+async def unavailable(recorded: Awaitable[None]) -> AuditUnavailable:
+    """How recording failed, as it must within a second."""
+    began = time.perf_counter()
+    with pytest.raises(AuditUnavailable) as lost:
+        await recorded
+    assert time.perf_counter() - began < NOTICED
+    return lost.value
+
+
+@pytest.mark.hurried
+@pytest.mark.parametrize("number", [200, 600])
+async def test_a_batch_is_given_up_within_a_second_where_the_server_hangs(
+    database: Database, superuser: Connection, number: int
+) -> None:
+    async with (
+        wire_to(database.dsn("hot")) as (wire, dsn),
+        journal_to(database.dsn("hot"), batches=dsn) as journal,
+    ):
+        await journal.record_all([failed()])
+        wire.heard.clear()
+        lost = await unavailable(journal.record_all([failed() for _ in range(number)]))
+        # Of one statement nobody can tell; of several none was to be kept before COMMIT.
+        assert lost.fate_unknown == (number <= MOST_A_STATEMENT)
+        # It says nothing about the way of single entries.
+        journal.check()
+        await journal.record(failed())
+        wire.heard.set()
+        await journal.record_all([failed() for _ in range(number)])
+    written = len(await entries(superuser))
+    assert written in (
+        {number + 2, 2 * number + 2} if lost.fate_unknown else {number + 2}
+    )
+
+
+@pytest.mark.hurried
+async def test_many_single_entries_are_given_up_within_a_second_as_well(
+    database: Database, superuser: Connection
+) -> None:
+    async with (
+        wire_to(database.dsn("hot")) as (wire, dsn),
+        journal_to(dsn) as journal,
+    ):
+        await journal.record(failed())
+        wire.heard.clear()
+        lost = await asyncio.gather(
+            *(unavailable(journal.record(failed())) for _ in range(300))
+        )
+        assert not any(one.fate_unknown for one in lost)
+        wire.heard.set()
+        journal.found_writable()
+        await journal.record(failed())
+    assert len(await entries(superuser)) == 2
