@@ -157,7 +157,8 @@ class WatchedLog:
             address=parse_address("192.0.2.1"),
         )
         number = batch_number(now, n // 1024 % 2048, n % 1024)
-        await append(hot, number, [entry] * entries, DIGESTS)
+        async with hot.transaction():
+            await append(hot, number, [entry] * entries, DIGESTS)
         await hot.close()
 
     async def seal(self) -> tree.Head:
