@@ -31,6 +31,8 @@ SERVER_GONE = (
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
+    # The server has said farewell, and the connection is not closed yet.
+    asyncpg.InternalClientError,
 )
 # A row that is referred to was deleted meanwhile.
 REFERENCE_GONE = asyncpg.ForeignKeyViolationError

@@ -131,15 +131,19 @@ async def test_a_shadow_counts_and_is_gone_on_every_worker_within_a_second(
     await put_in_shadow(admin, caller, {"day": 1})
     began = time.monotonic()
     for worker in workers:
-        told = await would_refuse(worker) or 0
+        told, asked = await would_refuse(worker) or 0, began
         while (await would_refuse(worker) or 0) <= told:
-            assert time.monotonic() < began + WITHIN
+            # What is not counted was asked within the second, however long it took.
+            assert asked < began + WITHIN
+            asked = time.monotonic()
             await verify([worker], caller, 1)
     assert await put_in_shadow(admin, caller, None) is None
     began = time.monotonic()
     for worker in workers:
+        asked = time.monotonic()
         while await would_refuse(worker) is not None:
-            assert time.monotonic() < began + WITHIN
+            assert asked < began + WITHIN
+            asked = time.monotonic()
     assert (await admin.got(f"agreements/{caller.agreement}"))["shadow"] is None
     # One that is set again has refused nothing yet.
     await put_in_shadow(admin, caller, {"day": 90})
