@@ -4,12 +4,11 @@ What is kept of one are digests that say nothing without the pepper and the key 
 which stands nowhere: neither who was asked about, nor that two questions were the same.
 """
 
-import hmac
-from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
 
+from gateway.keyed import Keyed
 from gateway.settings import NumberedKeys
 
 
@@ -36,7 +35,7 @@ class Attempts:
 
     def __init__(self, peppers: NumberedKeys) -> None:
         self._keyed = [
-            hmac.new(hmac.digest(pepper, b"idempotency", sha256), digestmod=sha256)
+            Keyed(Keyed(pepper).digest(b"idempotency"))
             for _, pepper in sorted(peppers.by_number.items())
         ]
 
@@ -46,12 +45,11 @@ class Attempts:
         name = b"%d %s" % (institution, key.encode("ascii"))
         return Attempt(
             institution,
-            tuple(_digests(keyed.copy(), name, text) for keyed in self._keyed),
+            tuple(_digests(keyed, name, text) for keyed in self._keyed),
         )
 
 
-def _digests(keyed: hmac.HMAC, name: bytes, body: bytes) -> Digests:
+def _digests(keyed: Keyed, name: bytes, body: bytes) -> Digests:
     """The body's is under the half of the key's digest that is not kept."""
-    keyed.update(name)
-    named = keyed.digest()
-    return Digests(named[:16], hmac.digest(named[16:], body, sha256)[:16])
+    named = keyed.digest(name)
+    return Digests(named[:16], Keyed(named[16:]).digest(body)[:16])

@@ -4,10 +4,9 @@ About 10¹⁰ NIKs are plausible, so a plain hash is reversed in minutes; these 
 HMACs under a numbered key that never enters the database.
 """
 
-import hmac
-from hashlib import sha256
 from typing import NamedTuple
 
+from gateway.keyed import Keyed
 from gateway.settings import NumberedKeys
 
 
@@ -30,11 +29,7 @@ class SubjectKeys:
 
     def __init__(self, keys: NumberedKeys) -> None:
         self._newest = keys.newest
-        # Keyed once: copying the state costs a third of keying it anew.
-        self._keyed = {
-            number: hmac.new(key, digestmod=sha256)
-            for number, key in keys.by_number.items()
-        }
+        self._keyed = {number: Keyed(key) for number, key in keys.by_number.items()}
 
     def reference(self, nik: str) -> Subject:
         return self._under(self._newest, nik)
@@ -48,15 +43,10 @@ class SubjectKeys:
 
         A kind of what is named begins what is digested: no NIK begins so.
         """
-        return self._digest(self._newest, kind + b" " + what)
-
-    def _digest(self, number: int, what: bytes) -> bytes:
-        keyed = self._keyed[number].copy()
-        keyed.update(what)
-        return keyed.digest()
+        return self._keyed[self._newest].digest(kind + b" " + what)
 
     def _under(self, number: int, nik: str) -> Subject:
-        digest = self._digest(number, nik.encode("ascii"))
+        digest = self._keyed[number].digest(nik.encode("ascii"))
         return Subject(
             int.from_bytes(digest[:8], signed=True),
             int.from_bytes(digest[8:16], signed=True),

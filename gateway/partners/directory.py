@@ -20,6 +20,7 @@ from typing import Final
 import asyncpg
 
 from gateway.clock import ServerClock, from_datetime
+from gateway.keyed import Keyed
 from gateway.partners import keys
 from gateway.partners.agreement import Agreement
 from gateway.partners.certificates import Bindings, Certificate
@@ -150,8 +151,10 @@ class Directory:
     ) -> None:
         self._link = link
         self._listener = listener
-        self._peppers = dict(peppers.by_number)
-        self._newest_pepper = peppers.by_number[peppers.newest]
+        self._peppers = {
+            number: Keyed(pepper) for number, pepper in peppers.by_number.items()
+        }
+        self._newest_pepper = self._peppers[peppers.newest]
         self._clock = clock
         self._snapshot = _Snapshot()
         self._server_started: int | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.clock import from_datetime, to_datetime
+from gateway.keyed import Keyed
 from gateway.partners import terms
 from gateway.partners.keys import Credential, Environment, Kind, digest, make
 from gateway.postgres import Connection, queries
@@ -332,7 +333,7 @@ async def _insert_key(
     number = await connection.fetchval(
         _SQL["insert_key"],
         credential.id,
-        digest(credential.text, peppers.by_number[pepper]),
+        digest(credential.text, Keyed(peppers.by_number[pepper])),
         pepper,
         institution,
         staff,

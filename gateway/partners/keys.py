@@ -6,7 +6,6 @@ The id finds the key, the secret proves it, and the checksum tells a mistyped ke
 a wrong one without a lookup. Only the digest of the whole text is ever stored.
 """
 
-import hmac
 import re
 import secrets
 import string
@@ -17,11 +16,14 @@ from typing import Final, NamedTuple
 import msgspec
 from typing_extensions import override
 
+from gateway.keyed import Keyed
+
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_LENGTH: Final = 8
 SECRET_LENGTH: Final = 30
 CHECKSUM_LENGTH: Final = 6
 
+_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
 _FORM: Final = re.compile(r"gd[ks]_(?:live|test)_([0-9A-Za-z]{8})[0-9A-Za-z]{36}")
 
 
@@ -80,14 +82,11 @@ def environment_of(text: str) -> Environment:
 
 def checksum(body: str) -> str:
     """CRC-32 of the ASCII text in base62, the most significant digit first."""
-    remainder = zlib.crc32(body.encode("ascii"))
-    digits = ""
-    for _ in range(CHECKSUM_LENGTH):
-        remainder, digit = divmod(remainder, len(ALPHABET))
-        digits = ALPHABET[digit] + digits
-    return digits
+    first, last = divmod(zlib.crc32(body.encode("ascii")), len(_PAIRS))
+    first, middle = divmod(first, len(_PAIRS))
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
-def digest(text: str, pepper: bytes) -> bytes:
+def digest(text: str, pepper: Keyed) -> bytes:
     """HMAC-SHA-256 of the whole key: the 32 bytes that are stored and compared."""
-    return hmac.digest(pepper, text.encode("ascii"), "sha256")
+    return pepper.digest(text.encode("ascii"))

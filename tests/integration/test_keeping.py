@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from gateway.clock import SECOND
+from gateway.keyed import Keyed
 from gateway.partners import keeping, listing
 from gateway.partners.agreement import Agreement
 from gateway.partners.keys import Environment, digest, parse
@@ -216,7 +217,7 @@ async def test_a_key_is_kept_as_its_digest_under_the_newest_pepper(
     row = await admin.fetchrow("SELECT * FROM keys WHERE number = $1", key.number)
     assert row is not None
     assert (row["id"], row["pepper"]) == (key.id, 2)
-    assert row["digest"] == digest(key.text, PEPPERS.by_number[2])
+    assert row["digest"] == digest(key.text, Keyed(PEPPERS.by_number[2]))
     assert key.text[17:] not in str(row)
     assert key.text not in repr(key)
 

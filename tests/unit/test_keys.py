@@ -1,5 +1,6 @@
 import pytest
 
+from gateway.keyed import Keyed
 from gateway.partners.keys import (
     ALPHABET,
     Environment,
@@ -82,7 +83,7 @@ def test_the_checksum_is_padded_with_zeros() -> None:
 
 def test_the_digest_is_hmac_sha256_of_the_whole_text() -> None:
     # openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
-    assert digest(LIVE, b"0123456789abcdef" * 2).hex() == (
+    assert digest(LIVE, Keyed(b"0123456789abcdef" * 2)).hex() == (
         "02e58b7d032c19ad6c2549f081384e35471db85083639268bbcc5827208a30ed"
     )
 
