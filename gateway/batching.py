@@ -11,7 +11,7 @@ from uuid import UUID
 
 from gateway.audit.access import Access
 from gateway.audit.entry import Place, access_id, batch_name, field_bits, place_of
-from gateway.audit.subject import SubjectKeys
+from gateway.audit.subject import Subject, SubjectKeys
 from gateway.calls import Call
 from gateway.leisure import at_leisure
 from gateway.lookup import Lookups
@@ -29,12 +29,16 @@ OPERATIONS: Final = {"verify": Operation.BATCH_VERIFY, "fetch": Operation.BATCH_
 
 @dataclass(slots=True)
 class Item:
-    """One question of a batch: `id` is the caller's name for it."""
+    """One question of a batch: `id` is the caller's name for it.
+
+    `subject` is how the log names whom it asks about, once that was made.
+    """
 
     id: str
     nik: str
     fields: tuple[str, ...]
     claims: Mapping[str, str]
+    subject: Subject | None = None
 
 
 @dataclass(slots=True)
@@ -141,10 +145,12 @@ class Batches:
 
 async def sights_of(held: Lookups, items: Sequence[Item]) -> list[Sight]:
     """What is seen of questions that are admitted together."""
-    return await at_leisure(
-        held.harvesting.sight(item.nik, held.subjects.reference(item.nik), item.claims)
-        for item in items
-    )
+
+    def sight(item: Item) -> Sight:
+        item.subject = held.subjects.reference(item.nik)
+        return held.harvesting.sight(item.nik, item.subject, item.claims)
+
+    return await at_leisure(map(sight, items))
 
 
 def answer_item(
@@ -155,7 +161,8 @@ def answer_item(
     name_similarity: float,
 ) -> Answer:
     """What one item is answered, and its access: a part of the whole, named within it."""
-    subject, fields = subjects.reference(item.nik), field_bits(item.fields)
+    subject = item.subject or subjects.reference(item.nik)
+    fields = field_bits(item.fields)
     part = whole.part(f"{whole.reference}/{item.id}", subject, fields)
     answer = Answer(item.id, part)
     if resident is None:

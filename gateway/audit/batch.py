@@ -1,12 +1,11 @@
 """A batch: the entries of one flush, written by one statement, or a few if they are many."""
 
-import hmac
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 from gateway.audit.entry import Entry, Place, leaf_hash, line, named_in
 from gateway.audit.rows import write_entry
+from gateway.keyed import Keyed
 from gateway.postgres import Connection, queries
 from gateway.settings import NumberedKeys
 
@@ -21,13 +20,13 @@ class BatchDigests:
     def __init__(self, peppers: NumberedKeys) -> None:
         self.number = peppers.newest
         self._keys = {
-            number: hmac.digest(pepper, b"batch digest", sha256)
+            number: Keyed(Keyed(pepper).digest(b"batch digest"))
             for number, pepper in peppers.by_number.items()
         }
 
     def digest(self, leaves: Sequence[bytes], number: int) -> bytes:
         """HMAC-SHA-256 over the leaf hashes in their order."""
-        return hmac.digest(self._keys[number], b"".join(leaves), sha256)
+        return self._keys[number].digest(b"".join(leaves))
 
 
 class Made(NamedTuple):
@@ -68,14 +67,9 @@ def prepare(
     # Two, so that a flush without idempotency keys pays nothing for them.
     query = SQL["append_remembering" if remembered else "append"]
     head = (batch, len(entries), digests.digest(leaves, digests.number), digests.number)
-    columns = zip(*rows[:MOST_A_STATEMENT], strict=True)
-    first = (query, *head, *columns, *zip(*remembered, strict=True))
+    first = (query, *head, rows[:MOST_A_STATEMENT], *zip(*remembered, strict=True))
     further = [
-        (
-            SQL["append_further"],
-            batch,
-            *zip(*rows[begins : begins + MOST_A_STATEMENT], strict=True),
-        )
+        (SQL["append_further"], batch, rows[begins : begins + MOST_A_STATEMENT])
         for begins in range(MOST_A_STATEMENT, len(rows), MOST_A_STATEMENT)
     ]
     return Prepared(list(names), [first, *further])

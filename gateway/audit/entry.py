@@ -146,6 +146,12 @@ def parse_address(text: str) -> Address:
 
 
 @lru_cache(maxsize=4096)
+def address_text(address: Address) -> str:
+    """As the library writes it (RFC 5952), which takes it longer than to look it up."""
+    return str(address)
+
+
+@lru_cache(maxsize=4096)
 def field_bits(fields: tuple[str, ...]) -> int:
     return sum(FIELD_BIT[field] for field in fields)
 
@@ -193,7 +199,7 @@ def line(entry: Entry, place: Place) -> bytes:
         f'"reason":{_word(entry.reason)},'
         f'"reference":{_text(entry.reference)},'
         f'"operator":{_text(entry.operator)},'
-        f'"address":{_text(None if entry.address is None else str(entry.address))},'
+        f'"address":{_text(None if entry.address is None else address_text(entry.address))},'
         f'"charged":{entry.charged},'
         f'"count":{entry.count},'
         f'"replay_of":{_text(None if replay is None else str(replay))}}}'

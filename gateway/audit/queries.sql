@@ -16,14 +16,7 @@ INSERT INTO entries (
 SELECT
     $1, position, at, actor, outcome, address::inet, operation, institution, key, purpose,
     fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
-FROM unnest(
-    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::text[], $10::"char"[],
-    $11::integer[], $12::integer[], $13::smallint[], $14::integer[], $15::bigint[], $16::bigint[],
-    $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
-) AS written (
-    position, at, actor, outcome, address, operation, institution, key, purpose,
-    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
-);
+FROM unnest($5::entry_row[]);
 
 -- name: append_remembering
 -- The same, and which idempotency keys these entries answered: both, or neither.
@@ -32,7 +25,7 @@ WITH batch AS (
     VALUES ($1, $2, $3, $4)
 ), remembered AS (
     INSERT INTO idempotency_answers (batch, position, institution, key_digest, body_digest)
-    SELECT $1, * FROM unnest($22::smallint[], $23::integer[], $24::bytea[], $25::bytea[])
+    SELECT $1, * FROM unnest($6::smallint[], $7::integer[], $8::bytea[], $9::bytea[])
 )
 INSERT INTO entries (
     batch, position, at, actor, outcome, address, operation, institution, key, purpose,
@@ -41,14 +34,7 @@ INSERT INTO entries (
 SELECT
     $1, position, at, actor, outcome, address::inet, operation, institution, key, purpose,
     fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
-FROM unnest(
-    $5::smallint[], $6::timestamptz[], $7::"char"[], $8::"char"[], $9::text[], $10::"char"[],
-    $11::integer[], $12::integer[], $13::smallint[], $14::integer[], $15::bigint[], $16::bigint[],
-    $17::smallint[], $18::"char"[], $19::text[], $20::text[], $21::bytea[]
-) AS written (
-    position, at, actor, outcome, address, operation, institution, key, purpose,
-    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
-);
+FROM unnest($5::entry_row[]);
 
 -- name: append_further
 -- Further entries of a batch that has many, in the transaction of its first.
@@ -59,14 +45,7 @@ INSERT INTO entries (
 SELECT
     $1, position, at, actor, outcome, address::inet, operation, institution, key, purpose,
     fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
-FROM unnest(
-    $2::smallint[], $3::timestamptz[], $4::"char"[], $5::"char"[], $6::text[], $7::"char"[],
-    $8::integer[], $9::integer[], $10::smallint[], $11::integer[], $12::bigint[], $13::bigint[],
-    $14::smallint[], $15::"char"[], $16::text[], $17::text[], $18::bytea[]
-) AS written (
-    position, at, actor, outcome, address, operation, institution, key, purpose,
-    fields, subject_head, subject_tail, subject_key, reason, reference, operator, replay_of
-);
+FROM unnest($2::entry_row[]);
 
 -- name: claim_keys
 -- Which of these idempotency keys is nobody at? Takes those for ten seconds. By the primary

@@ -15,6 +15,7 @@ from gateway.audit.entry import (
     Entry,
     KeyName,
     PurposeName,
+    address_text,
     canonical,
     parse_address,
 )
@@ -31,7 +32,7 @@ _CHARS: Final = [bytes([number]) for number in range(128)]
 
 
 def write_entry(entry: Entry) -> tuple[object, ...]:
-    """The row's columns from `at` on, in the order of the query `append`."""
+    """The row's columns from `at` on, in the order of the type entry_row."""
     # Where no subject is named its second half says how many accesses these were.
     subject = entry.subject or _NOBODY._replace(tail=entry.count)
     if entry.subject and entry.count > 1:
@@ -41,7 +42,7 @@ def write_entry(entry: Entry) -> tuple[object, ...]:
         to_datetime(entry.at),
         _CHARS[entry.actor],
         _CHARS[entry.outcome],
-        str(entry.address) if entry.address else _ON_NO_NETWORK,
+        address_text(entry.address) if entry.address else _ON_NO_NETWORK,
         _CHARS[entry.operation or 0],
         entry.institution or 0,
         entry.key.number if entry.key else 0,
