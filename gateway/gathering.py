@@ -187,7 +187,10 @@ class Gatherer(Generic[Ask, Answer]):
         Raises:
             Unanswered: within `patience`, if there is none.
         """
-        (answer,) = await self._settled(self._enqueue((item,)))
+        outcome = self._enqueue((item,))
+        # Nobody wants traces: then no layer for them is waited through.
+        traced = spans.told_to is not None
+        (answer,) = await (self._traced(outcome) if traced else settled(outcome))
         if isinstance(answer, Failed):
             raise Unanswered(sent=answer.sent) from answer.cause
         return answer
@@ -199,13 +202,13 @@ class Gatherer(Generic[Ask, Answer]):
             Unanswered: within `patience`, if one of them has none.
         """
         told: list[Answer] = []
-        for answer in await self._settled(self._enqueue(items)):
+        for answer in await self._traced(self._enqueue(items)):
             if isinstance(answer, Failed):
                 raise Unanswered(sent=answer.sent) from answer.cause
             told.append(answer)
         return told
 
-    async def _settled(
+    async def _traced(
         self, outcome: "Outcome[Sequence[Answer | Failed]]"
     ) -> Sequence[Answer | Failed]:
         told_to = spans.told_to

@@ -25,17 +25,18 @@ _PLACE: Final = {field: place for place, field in enumerate(RESIDENT_FIELDS)}
 class Resident(msgspec.Struct, frozen=True, gc=False):
     """One person as the registry describes them.
 
-    `values` are in the order of RESIDENT_FIELDS: text, or None where the registry
-    holds nothing; `birth_date` is YYYY-MM-DD, `sex` is L (laki-laki, male) or
-    P (perempuan, female), `nik` and `kk` are 16 digits.
+    A field is text, or None where the registry holds nothing; `birth_date` is
+    YYYY-MM-DD, `sex` is L (laki-laki, male) or P (perempuan, female), `nik` and `kk` are
+    16 digits.
     """
 
-    values: tuple[str | None, ...]
+    # As it was read, in the order of RESIDENT_FIELDS: of 22 a call wants two or three.
+    _row: tuple[str | int | date | None, ...]
 
     @classmethod
     def from_row(cls, row: Iterable[str | int | date | None]) -> Self:
         """Build from a database row whose columns are in the order of RESIDENT_FIELDS."""
-        return cls(tuple(map(_text, row)))
+        return cls(tuple(row))
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, str | None]) -> Self:
@@ -45,7 +46,12 @@ class Resident(msgspec.Struct, frozen=True, gc=False):
         return cls(tuple(map(fields.get, RESIDENT_FIELDS)))
 
     def __getitem__(self, field: str) -> str | None:
-        return self.values[_PLACE[field]]
+        return _text(self._row[_PLACE[field]])
+
+    @property
+    def values(self) -> tuple[str | None, ...]:
+        """All of them, in the order of RESIDENT_FIELDS."""
+        return tuple(map(_text, self._row))
 
     def project(self, fields: Iterable[str]) -> dict[str, str | None]:
         """Return just these fields, in the order of RESIDENT_FIELDS.
@@ -54,7 +60,7 @@ class Resident(msgspec.Struct, frozen=True, gc=False):
             KeyError: a field the contract does not know; it is never passed over.
         """
         places = sorted([_PLACE[field] for field in fields])
-        return {RESIDENT_FIELDS[place]: self.values[place] for place in places}
+        return {RESIDENT_FIELDS[place]: _text(self._row[place]) for place in places}
 
     # A resident that strays into a log line or a traceback must say nothing.
     @override
