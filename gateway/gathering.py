@@ -80,6 +80,7 @@ class _Waiting(Generic[Ask, Answer]):
     """
 
     asks: Sequence[Ask]
+    weight: int
     deadline: float
     outcome: "Outcome[Sequence[Answer | Failed]]"
 
@@ -155,8 +156,8 @@ class Gatherer(Generic[Ask, Answer]):
             raises, only its own asks fail.
         stage: what it is called in traces.
         tasks: the group that owns the flushes.
-        most: asks a flush may carry.
-        capacity: asks that may wait.
+        most: asks a flush may carry, by weight; what weighs more is carried alone.
+        capacity: asks that may wait, by weight.
         patience: seconds to an answer or `Unanswered`, from asking, or from when a
             free flight could first carry the ask.
     """
@@ -181,13 +182,17 @@ class Gatherer(Generic[Ask, Answer]):
         self._queue: deque[_Waiting[Ask, Answer]] = deque()
         self._queued = 0
 
-    async def ask(self, item: Ask) -> Answer:
+    async def ask(self, item: Ask, *, weight: int = 1) -> Answer:
         """Waits for the answer, through cancellation.
+
+        Args:
+            item: what is asked.
+            weight: as how many asks it counts.
 
         Raises:
             Unanswered: within `patience`, if there is none.
         """
-        outcome = self._enqueue((item,))
+        outcome = self._enqueue((item,), weight)
         # Nobody wants traces: then no layer for them is waited through.
         traced = spans.told_to is not None
         (answer,) = await (self._traced(outcome) if traced else settled(outcome))
@@ -202,7 +207,7 @@ class Gatherer(Generic[Ask, Answer]):
             Unanswered: within `patience`, if one of them has none.
         """
         told: list[Answer] = []
-        for answer in await self._traced(self._enqueue(items)):
+        for answer in await self._traced(self._enqueue(items, len(items))):
             if isinstance(answer, Failed):
                 raise Unanswered(sent=answer.sent) from answer.cause
             told.append(answer)
@@ -220,14 +225,17 @@ class Gatherer(Generic[Ask, Answer]):
         told_to.stage(self._stage, began, outcome.flight, answered=answered)
         return answers
 
-    def _enqueue(self, asks: Sequence[Ask]) -> "Outcome[Sequence[Answer | Failed]]":
-        if self._queued + len(asks) > self._capacity:
+    def _enqueue(
+        self, asks: Sequence[Ask], weight: int
+    ) -> "Outcome[Sequence[Answer | Failed]]":
+        if self._queued + weight > self._capacity:
             raise Unanswered(sent=False)
         loop = asyncio.get_running_loop()
         # Plain classes: to subscript one takes longer than to make one of it.
         outcome: Outcome[Sequence[Answer | Failed]] = Outcome(loop=loop)
-        self._queue.append(_Waiting(asks, loop.time() + self._patience, outcome))
-        self._queued += len(asks)
+        deadline = loop.time() + self._patience
+        self._queue.append(_Waiting(asks, weight, deadline, outcome))
+        self._queued += weight
         self._see_that_it_flies()
         return outcome
 
@@ -260,7 +268,7 @@ class Gatherer(Generic[Ask, Answer]):
 
     def _next(self) -> _Waiting[Ask, Answer]:
         waiting = self._queue.popleft()
-        self._queued -= len(waiting.asks)
+        self._queued -= waiting.weight
         return waiting
 
     async def _fly(self) -> None:
@@ -286,14 +294,16 @@ class Gatherer(Generic[Ask, Answer]):
     def _take(self) -> list[_Waiting[Ask, Answer]]:
         now = asyncio.get_running_loop().time()
         taken: list[_Waiting[Ask, Answer]] = []
-        number = 0
-        while self._queue and number + len(self._queue[0].asks) <= self._most:
+        weight = 0
+        while self._queue:
+            if taken and weight + self._queue[0].weight > self._most:
+                break
             waiting = self._next()
             if waiting.deadline <= now:
                 waiting.outcome.set_result((Failed(sent=False),))
             else:
                 taken.append(waiting)
-                number += len(waiting.asks)
+                weight += waiting.weight
         return taken
 
     async def _carry(self, carried: list[_Waiting[Ask, Answer]]) -> None:

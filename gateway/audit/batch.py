@@ -12,6 +12,8 @@ from gateway.settings import NumberedKeys
 SQL = queries("gateway.audit")
 # More rows at once would keep the loop from others for too long: ten microseconds each.
 MOST_A_STATEMENT = 250
+# One with fewer counts as so many: its way there and back takes time as well.
+LEAST_A_STATEMENT = 50
 
 
 class BatchDigests:
@@ -42,6 +44,11 @@ class Prepared(NamedTuple):
 
     names: list[str]
     statements: list[tuple[Any, ...]]
+
+    @property
+    def weight(self) -> int:
+        """How much work it is to write it, in entries."""
+        return max(len(self.names), LEAST_A_STATEMENT * len(self.statements))
 
 
 def make(entry: Entry, place: Place) -> Made:

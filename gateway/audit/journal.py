@@ -41,9 +41,9 @@ PATIENCE = 0.9
 CONNECT_SECONDS = 0.4
 MOST_A_FLUSH = 1000
 CAPACITY = 20_000
-# Of a thousand entries each.
-MOST_BATCHES_A_FLUSH = 4
-MOST_BATCHES_WAITING = 1_000
+# By weight, in entries: forty batches of a hundred go together, or four of a thousand.
+MOST_A_FLUSH_OF_BATCHES = 4_000
+CAPACITY_FOR_BATCHES = 100_000
 FLOOD_SECONDS = 0.4
 MOST_SEALING_LAG = 4 * 3600.0
 # Entries further apart than this do not share a batch: the schema says so, and
@@ -102,8 +102,8 @@ class Journal:
             self._flush_batches,
             stage="journal",
             tasks=tasks,
-            most=MOST_BATCHES_A_FLUSH,
-            capacity=MOST_BATCHES_WAITING,
+            most=MOST_A_FLUSH_OF_BATCHES,
+            capacity=CAPACITY_FOR_BATCHES,
             patience=PATIENCE,
         )
 
@@ -136,7 +136,8 @@ class Journal:
             if self._worker is None:
                 # Whoever connects first draws the number that names its batches.
                 await self._together.ask(_NOTHING)
-            names = await self._together.ask(await self._prepared(entries))
+            prepared = await self._prepared(entries)
+            names = await self._together.ask(prepared, weight=prepared.weight)
         except Unanswered as unanswered:
             raise _unavailable(unanswered) from unanswered
         for part, name in zip(parts, names, strict=True):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable
 from itertools import chain
 
@@ -9,6 +10,7 @@ import pytest
 
 from gateway.audit.batch import MOST_A_STATEMENT
 from gateway.audit.entry import place_of
+from gateway.audit.journal import MOST_A_FLUSH_OF_BATCHES
 from gateway.postgres import Connection
 from gateway.problems import AuditUnavailable
 from tests.conftest import Database
@@ -62,6 +64,39 @@ async def test_a_single_entry_is_written_while_those_of_a_batch_hang(
     assert len(await entries(superuser)) == 601
 
 
+SLOW_COMMIT = """
+    CREATE FUNCTION rest_once() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF coalesce(current_setting('test.rested', true), '') = '' THEN
+            PERFORM set_config('test.rested', 'once', true), pg_sleep(0.1);
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON batches
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rest_once();
+"""
+
+
+async def test_where_commits_are_slow_many_batches_share_one(
+    database: Database, superuser: Connection
+) -> None:
+    await superuser.execute(SLOW_COMMIT)
+    batches = [[failed() for _ in range(100)] for _ in range(64)]
+    batches.insert(32, [failed() for _ in range(1_000)])
+    async with journal_to(database.dsn("hot")) as journal:
+        # Four at a time the last would wait for far longer than the log is waited for.
+        await asyncio.gather(*map(journal.record_all, batches))
+    places = {place_of(str(one.access_id)) for one in chain(*batches)}
+    written = {(row["batch"], row["position"]) for row in await entries(superuser)}
+    assert len(written) == 7_400
+    assert places == written
+    commits: Counter[str] = Counter()
+    for row in await superuser.fetch("SELECT xmin::text, entries FROM batches"):
+        commits[row["xmin"]] += row["entries"]
+    assert len(commits) <= 8
+    assert max(commits.values()) <= MOST_A_FLUSH_OF_BATCHES
+
+
 async def unavailable(recorded: Awaitable[None]) -> AuditUnavailable:
     """How recording failed, as it must within a second of asking the log."""
     began = time.perf_counter()
@@ -94,6 +129,28 @@ async def test_a_batch_is_given_up_within_a_second_where_the_server_hangs(
     assert written in (
         {number + 2, 2 * number + 2} if lost.fate_unknown else {number + 2}
     )
+
+
+@pytest.mark.hurried
+async def test_of_many_batches_nothing_is_kept_where_the_server_hangs_before_commit(
+    database: Database, superuser: Connection
+) -> None:
+    async with (
+        wire_to(database.dsn("hot")) as (wire, dsn),
+        journal_to(database.dsn("hot"), batches=dsn) as journal,
+    ):
+        await journal.record_all([failed()])
+        wire.heard.clear()
+        batches = [[failed() for _ in range(100)] for _ in range(30)]
+        batches[0] *= 3
+        lost = await asyncio.gather(
+            *(unavailable(journal.record_all(batch)) for batch in batches)
+        )
+        assert not any(one.fate_unknown for one in lost)
+        journal.check()
+        wire.heard.set()
+        await journal.record_all([failed()])
+    assert len(await entries(superuser)) == 2
 
 
 @pytest.mark.hurried

@@ -1,20 +1,13 @@
 """One flush under way while the next collects; bounded in time and in number."""
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.gathering import (
-    Gatherer,
-    Outcome,
-    PatienceUntil,
-    Unanswered,
-    settled,
-)
+from gateway.gathering import Gatherer, Unanswered
 
 PATIENCE = 0.2
 # What a busy test machine may add to waking up.
@@ -328,63 +321,23 @@ async def test_a_group_is_asked_whole_or_not_at_all() -> None:
     assert [3, 4, 5] not in server.flushes
 
 
-async def test_a_timeout_around_what_is_settled_comes_when_it_is() -> None:
-    loop = asyncio.get_running_loop()
-    future = Outcome[int](loop=loop)
-    loop.call_later(0.05, future.set_result, 5)
-    heard: list[int] = []
-
-    async def impatient() -> None:
-        async with asyncio.timeout(0.01):
-            heard.append(await settled(future))
-            await asyncio.sleep(60)
-
-    with pytest.raises(TimeoutError):
-        await impatient()
-    assert heard == [5]
-
-
-async def test_what_is_settled_is_not_cancelled_by_who_waits_for_it() -> None:
-    loop = asyncio.get_running_loop()
-    future = Outcome[int](loop=loop)
-    heard: list[int] = []
-
-    async def wait() -> None:
-        heard.append(await settled(future))
-        await asyncio.sleep(60)
-
-    waiting = loop.create_task(wait())
-    for _ in range(3):
+async def test_what_a_flush_and_the_queue_hold_goes_by_weight() -> None:
+    server = Server()
+    server.open.clear()
+    async with gathering(server.answer, most=10, capacity=40) as (gatherer, tasks):
+        first = tasks.create_task(gatherer.ask(0))
         await turns()
-        waiting.cancel()
-    await turns()
-    assert not waiting.done()
-    future.set_result(5)
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    assert heard == [5]
-
-
-async def test_an_answer_that_came_while_the_loop_stood_still_is_heard() -> None:
-    loop = asyncio.get_running_loop()
-    answered = loop.create_future()
-    threading.Timer(0.02, loop.call_soon_threadsafe, [answered.set_result, 1]).start()
-    async with PatienceUntil(loop.time() + 0.05):
-        await asyncio.sleep(0)
-        time.sleep(0.15)  # noqa: ASYNC251 - that is the matter
-        assert await answered == 1
-
-
-async def test_patience_ends_at_its_deadline_while_the_loop_is_free() -> None:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    with pytest.raises(TimeoutError):
-        async with PatienceUntil(began + 0.05):
-            await asyncio.sleep(10)
-    assert 0.05 <= loop.time() - began < 0.05 + SLACK
-    async with PatienceUntil(loop.time() + 0.05):
-        pass
-    await asyncio.sleep(0.1)
+        weights = [5, 5, 6, 11, 1]
+        waiting = [
+            tasks.create_task(gatherer.ask(number, weight=weight))
+            for number, weight in enumerate(weights, 1)
+        ]
+        await turns()
+        assert await fate(gatherer.ask(6, weight=13)) is False
+        server.open.set()
+        assert await asyncio.gather(first, *waiting) == [0, 10, 20, 30, 40, 50]
+    # What weighs more than a flush may carry is carried alone.
+    assert server.flushes == [[0], [1, 2], [3], [4], [5]]
 
 
 async def test_a_busy_loop_does_not_use_up_an_asks_patience() -> None:
