@@ -10,7 +10,7 @@ from gateway.postgres import Connection, queries
 from gateway.settings import NumberedKeys
 
 SQL = queries("gateway.audit")
-# More rows at once would keep the loop from others for too long: ten microseconds each.
+# More rows at once would keep the loop from others for too long: five microseconds each.
 MOST_A_STATEMENT = 250
 # One with fewer counts as so many: its way there and back takes time as well.
 LEAST_A_STATEMENT = 50
