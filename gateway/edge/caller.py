@@ -1,6 +1,5 @@
 """From an HTTP request to a call, and back: what every audited route shares."""
 
-import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -10,7 +9,6 @@ from typing import Any, Final, Self
 
 import structlog
 from litestar import Request, Response
-from litestar.types import ReceiveMessage
 
 from gateway import spans, telemetry
 from gateway.audit.access import Access
@@ -30,6 +28,7 @@ from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import proxies, rendering
 from gateway.edge.health import Health
+from gateway.edge.patience import Patience
 from gateway.jobs.desk import Jobs
 from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups, identify
@@ -202,17 +201,25 @@ async def read_body(request: HttpRequest, most: int) -> bytes:
 class BodyPieces:
     """The body as it comes in. No generator: the loop would keep a list of those.
 
+    Of one whose length is announced the end is known with its last byte. To ask the server
+    whether there is more (Granian always says that there may be) took as long as a piece.
+
     Raises:
         PayloadTooLarge: at once where it is announced to be longer than `most`, or on the
             way; RequestTimeout, CallerGone: on the way.
     """
 
     def __init__(self, request: HttpRequest, most: int) -> None:
-        announced = header_values(request, b"content-length")
-        if announced and int(announced[0]) > most:
+        lengths = header_values(request, b"content-length")
+        self._announced = int(lengths[0]) if lengths else None
+        if self._announced is not None and self._announced > most:
             raise PayloadTooLarge
+        if header_values(request, b"transfer-encoding"):
+            # Then the length is not to be believed (RFC 9112 §6.3).
+            self._announced = None
         self._request = request
-        self._left = most
+        self._most = most
+        self._came = 0
         self._more = True
         self._seconds = BODY_SECONDS
 
@@ -222,26 +229,22 @@ class BodyPieces:
     async def __anext__(self) -> bytes:
         if not self._more:
             raise StopAsyncIteration
-        message = await self._next()
+        began = time.monotonic()
+        try:
+            with Patience(self._seconds):
+                message = await self._request.receive()
+        except TimeoutError:
+            raise RequestTimeout from None
         if message["type"] != "http.request":
             raise CallerGone
         piece: bytes = message.get("body", b"")
-        self._left -= len(piece)
-        self._seconds += len(piece) / BYTES_A_SECOND
-        if self._left < 0:
+        self._came += len(piece)
+        if self._came > self._most:
             raise PayloadTooLarge
-        self._more = message.get("more_body", False)
+        waited = time.monotonic() - began
+        self._seconds += len(piece) / BYTES_A_SECOND - waited
+        self._more = message.get("more_body", False) and self._came != self._announced
         return piece
-
-    async def _next(self) -> ReceiveMessage:
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._request.receive()
-        except TimeoutError:
-            raise RequestTimeout from None
-        finally:
-            self._seconds -= time.monotonic() - began
 
 
 def identify_staff(

@@ -9,7 +9,7 @@ from litestar import Request
 
 from gateway.edge import caller
 from gateway.edge.caller import BodyPieces, read_body
-from gateway.problems import RequestTimeout
+from gateway.problems import PayloadTooLarge, RequestTimeout
 
 PATIENCE = 0.2
 RATE = 1_000
@@ -21,7 +21,9 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caller, "BYTES_A_SECOND", RATE)
 
 
-def sent(pieces: Iterable[tuple[float, bytes]]) -> Request[Any, Any, Any]:
+def sent(
+    pieces: Iterable[tuple[float, bytes]], **headers: str
+) -> Request[Any, Any, Any]:
     """A request whose body comes so: each piece after a pause of so many seconds."""
     coming = list(pieces)
 
@@ -32,7 +34,8 @@ def sent(pieces: Iterable[tuple[float, bytes]]) -> Request[Any, Any, Any]:
         await asyncio.sleep(pause)
         return {"type": "http.request", "body": piece, "more_body": piece != b"}"}
 
-    scope: Any = {"type": "http", "headers": []}
+    told = [(n.replace("_", "-").encode(), v.encode()) for n, v in headers.items()]
+    scope: Any = {"type": "http", "headers": told}
     return Request(scope, receive)
 
 
@@ -69,3 +72,37 @@ async def test_a_deadline_of_the_callers_own_is_no_slow_body() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(PATIENCE / 4):
             await read_body(sent([]), 100)
+
+
+async def test_a_task_that_is_cancelled_while_it_waits_is_cancelled() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(read_body(sent([]), 100))
+        await asyncio.sleep(0)
+        reading.cancel()
+    assert reading.cancelled()
+
+
+async def test_a_body_of_announced_length_ends_with_its_last_byte() -> None:
+    # Nothing more comes, not even that nothing more comes.
+    pieces = [(0, b'{"nik"'), (0, b":1 ")]
+    assert await read_body(sent(pieces, content_length="9"), 100) == b'{"nik":1 '
+
+
+async def test_no_sooner_than_that() -> None:
+    with pytest.raises(RequestTimeout):
+        await read_body(sent([(0, b'{"nik"')], content_length="9"), 100)
+
+
+async def test_a_length_beside_chunks_is_not_believed() -> None:
+    pieces = [(0, b'{"nik":1 '), (0, b"}")]
+    coming = sent(pieces, content_length="9", transfer_encoding="chunked")
+    assert await read_body(coming, 100) == b'{"nik":1 }'
+
+
+@pytest.mark.parametrize("announced", [{}, {"content_length": "101"}])
+async def test_a_body_that_is_too_long_is_read_no_further(
+    announced: dict[str, str],
+) -> None:
+    coming = sent([(0, b" " * 60), (0, b" " * 41)], **announced)
+    with pytest.raises(PayloadTooLarge):
+        await read_body(coming, 100)
