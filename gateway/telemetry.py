@@ -326,18 +326,46 @@ def _second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
-def _stamp(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Adds `timestamp`: a third of what structlog's own costs a line, of which it was half."""
+def _now() -> str:
+    """In UTC: a third of what structlog's own costs a line, of which it was half."""
     second, nanos = divmod(time.time_ns(), 1_000_000_000)
-    event["timestamp"] = f"{_second(second)}.{nanos // 1000:06d}Z"
+    return f"{_second(second)}.{nanos // 1000:06d}Z"
+
+
+def _stamp(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    event["timestamp"] = _now()
     return event
+
+
+@cache
+def lines() -> Lines:
+    """Those of standard output, from the first use on."""
+    out = BufferedWriter(FileIO(sys.stdout.fileno(), "wb", closefd=False), LOG_BYTES)
+    atexit.register(out.flush)
+    return Lines(out)
+
+
+class Told(msgspec.Struct):
+    """The line of a call. It goes past structlog, whose way cost four times as much."""
+
+    operation: str
+    status: int | None
+    outcome: str
+    reason: str | None
+    institution: int | None
+    key: str | None
+    access_id: str | None
+    ms: float
+    event: str = "call"
+    level: str = "info"
+    timestamp: str = msgspec.field(default_factory=_now)
+
+    def write(self) -> None:
+        lines().info(msgspec.json.encode(self))
 
 
 def configure_logging() -> None:
     """JSON lines on standard output; libraries' warnings join them by logger name."""
-    out = BufferedWriter(FileIO(sys.stdout.fileno(), "wb", closefd=False), LOG_BYTES)
-    atexit.register(out.flush)
-    lines = Lines(out)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -345,7 +373,7 @@ def configure_logging() -> None:
             structlog.processors.JSONRenderer(serializer=_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: lines,
+        logger_factory=lambda *_: lines(),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)

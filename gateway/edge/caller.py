@@ -318,8 +318,7 @@ def _count(
             *(access.operation.word, ended, told),
             *(access.institution, access.access_id),
         )
-    log.info(
-        "call",
+    telemetry.Told(
         operation=access.operation.word,
         status=response.status_code,
         outcome=ended,
@@ -328,7 +327,7 @@ def _count(
         key=access.key and access.key.id,
         access_id=access.access_id,
         ms=round(seconds * 1000, 2),
-    )
+    ).write()
 
 
 def tell_unforeseen(error: Exception) -> None:

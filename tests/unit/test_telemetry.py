@@ -2,14 +2,17 @@
 
 import asyncio
 import io
+import json
 import math
 import random
 import re
 import time
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from gateway import telemetry
@@ -111,7 +114,41 @@ def test_outside_of_a_loop_every_line_is_written_at_once() -> None:
 
 def test_a_line_is_stamped_with_the_time_in_utc() -> None:
     before = time.time()
-    (text,) = telemetry._stamp(None, "info", {}).values()
+    text = telemetry._now()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", text)
     # To the microsecond, which a float of today tells no finer.
     assert before - 1e-5 <= datetime.fromisoformat(text).timestamp() <= time.time()
+
+
+def test_the_line_of_a_call_is_as_structlog_would_write_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = io.BytesIO()
+    lines = Lines(io.BufferedWriter(raw))
+    monkeypatch.setattr(telemetry, "lines", lambda: lines)
+    monkeypatch.setattr(telemetry, "_now", lambda: "2026-11-29T17:00:00.000001Z")
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    said: dict[str, Any] = {
+        "operation": "verify",
+        "status": 200,
+        "outcome": "matched",
+        "reason": None,
+        "institution": 7,
+        "key": "abcdefgh",
+        "access_id": "01a20da4-48fb-700a-8120-006000000000",
+        "ms": 3.14,
+    }
+    telemetry.Told(**said, timestamp=telemetry._now()).write()
+    before = structlog.get_config()
+    telemetry.configure_logging()
+    structlog.get_logger().info("call", **said)
+    structlog.configure(**before)
+    ours, theirs = raw.getvalue().splitlines()
+    assert ours == theirs
+    assert list(json.loads(ours)) == [*said, "event", "level", "timestamp"]
+
+
+def test_it_is_stamped_when_it_is_told() -> None:
+    said = telemetry.Told("verify", 200, "matched", None, 7, "abcdefgh", None, 3.14)
+    told = datetime.fromisoformat(said.timestamp).timestamp()
+    assert time.time() - 1 < told <= time.time()
