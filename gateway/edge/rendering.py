@@ -4,6 +4,7 @@ The only place where domain errors and decisions become status codes and headers
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -24,8 +25,8 @@ from gateway.problems import (
     QuotaExceeded,
     ReducedCapacity,
 )
-from gateway.quota.limit import Decision
-from gateway.vocabulary import Reason
+from gateway.quota.limit import IDLE, Decision
+from gateway.vocabulary import Limits, Reason
 
 _REGISTERED: Final = "https://iana.org/assignments/http-problem-types#"
 _QUOTA_TYPES: Final = frozenset(
@@ -106,15 +107,46 @@ def problem_type(reason: Reason) -> str:
     return f"/problems/{reason.word}"
 
 
+class Ready(Response[bytes]):
+    """Litestar's response, of which all is known: nothing is looked at or converted."""
+
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        status: int = 200,
+        media_type: str | None = "application/json",
+        headers: dict[str, str],
+    ) -> None:
+        # Not what Response does: to make sure of its arguments took it longer than
+        # all else that is done about an answer.
+        self.content = content
+        self.status_code = status
+        self.media_type = media_type
+        self.headers = headers
+        self.background = None
+        self.cookies = []
+        self.encoding = "utf-8"
+        self.response_type_encoders = {}
+
+
+@lru_cache(maxsize=4096)
+def _policies(limits: Limits) -> str:
+    standings = Decision(0, limits, IDLE, (), 0, 0).standings
+    return ", ".join(
+        [f'"{one.policy}";q={one.quota};w={one.window_s}' for one in standings]
+    )
+
+
 def rate_limit_headers(decision: Decision) -> dict[str, str]:
     """`RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10."""
-    standings = decision.standings
     return {
-        "RateLimit-Policy": ", ".join(
-            f'"{one.policy}";q={one.quota};w={one.window_s}' for one in standings
-        ),
+        "RateLimit-Policy": _policies(decision.limits),
         "RateLimit": ", ".join(
-            f'"{one.policy}";r={one.remaining};t={one.resets_in}' for one in standings
+            [
+                f'"{one.policy}";r={one.remaining};t={one.resets_in}'
+                for one in decision.standings
+            ]
         ),
     }
 
@@ -137,32 +169,27 @@ def answer(
 ) -> Response[bytes]:
     """A 200 of JSON; `body` is bytes of JSON, or what msgspec makes JSON of."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return Response(
-        content,
-        status_code=status,
-        media_type="application/json",
-        headers=_headers(access_id, decision),
-    )
+    return Ready(content, status=status, headers=_headers(access_id, decision))
 
 
 def done(*, access_id: str | None, decision: Decision | None = None) -> Response[bytes]:
     """A 204: done, and nothing to say."""
-    return Response(b"", status_code=204, headers=_headers(access_id, decision))
+    headers = _headers(access_id, decision)
+    return Ready(b"", status=204, media_type=None, headers=headers)
 
 
 def public(body: object) -> Response[bytes]:
     """A 200 of JSON that tells nothing about anybody."""
-    return Response(msgspec.json.encode(body), media_type="application/json")
+    return Ready(msgspec.json.encode(body), headers={})
 
 
 def sealing_soon(
     asked: str, *, access_id: str | None, decision: Decision | None = None
 ) -> Response[bytes]:
     """202: the entry is durable, but not sealed yet."""
-    return Response(
+    return Ready(
         msgspec.json.encode({"access_id": asked}),
-        status_code=202,
-        media_type="application/json",
+        status=202,
         headers=_headers(access_id, decision) | {"Retry-After": "1"},
     )
 
@@ -180,9 +207,9 @@ def problem(
         headers["Retry-After"] = str(error.retry_after)
     if access_id is not None:
         document["access_id"] = access_id
-    return Response(
+    return Ready(
         msgspec.json.encode(document),
-        status_code=status,
+        status=status,
         media_type="application/problem+json",
         headers=headers,
     )

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from litestar import Response
+from litestar import Request, Response
 
 from gateway import problems
 from gateway.edge import rendering
@@ -201,3 +201,53 @@ def test_an_answer_names_its_entry_and_is_kept_by_nobody() -> None:
 
 def test_json_that_is_bytes_already_is_sent_as_it_is() -> None:
     assert rendering.answer(b'{"v":1}', access_id=None).content == b'{"v":1}'
+
+
+def test_policies_are_told_of_the_limits_that_decided() -> None:
+    lower = DECISION._replace(limits=LIMITS._replace(day=9, burst=1))
+    told = [rendering.rate_limit_headers(one) for one in (DECISION, lower, DECISION)]
+    assert told[0] == told[2]
+    assert '"day";q=9;w=86400' in told[1]["RateLimit-Policy"]
+
+
+SAID = [
+    rendering.answer({"found": True}, access_id=NAME, decision=DECISION),
+    rendering.answer({}, access_id=None, status=201),
+    rendering.done(access_id=NAME, decision=DECISION),
+    rendering.public({"size": 1}),
+    rendering.sealing_soon(NAME, access_id=NAME),
+    rendering.problem(problems.Unauthenticated(7), access_id=NAME),
+]
+
+
+@pytest.mark.parametrize("ready", SAID)
+async def test_litestar_sends_what_is_ready_as_it_would_a_response_of_its_own(
+    ready: rendering.Ready,
+) -> None:
+    own = Response(
+        ready.content,
+        status_code=ready.status_code,
+        media_type=ready.media_type,
+        headers=dict(ready.headers),
+    )
+    assert await sent(ready) == await sent(own)
+
+
+async def sent(response: Response[bytes]) -> list[Any]:
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    scope: Any = {"type": "http", "headers": []}
+    request: Request[Any, Any, Any] = Request(scope)
+    await response.to_asgi_response(None, request)(scope, request.receive, send)
+    return messages
+
+
+def test_what_one_answer_is_given_besides_no_other_has() -> None:
+    first, second = (rendering.answer({}, access_id=None) for _ in range(2))
+    first.headers["Location"] = "/v1/jobs/1"
+    first.set_cookie("a", "b")
+    assert "Location" not in second.headers | rendering.PRIVATE
+    assert not second.cookies
