@@ -66,4 +66,5 @@ def from_datetime(moment: datetime) -> int:
 
 def to_text(instant: int) -> str:
     """RFC 3339 in UTC with six decimals and `Z`."""
-    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime, which writes the year 416 with three digits.
+    return f"{to_datetime(instant).isoformat(timespec='microseconds')[:-6]}Z"

@@ -93,6 +93,8 @@ def test_redis_is_heard_again_at_once(machine: Machine) -> None:
 def test_an_instant_is_written_in_utc_with_six_decimals() -> None:
     assert to_text(AT) == "2026-11-24T13:00:00.123456Z"
     assert to_text(0) == "1970-01-01T00:00:00.000000Z"
+    early = from_datetime(datetime(416, 12, 23, tzinfo=UTC))
+    assert to_text(early) == "0416-12-23T00:00:00.000000Z"
 
 
 @given(st.integers(0, YEAR_9999))
