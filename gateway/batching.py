@@ -11,7 +11,7 @@ from uuid import UUID
 
 from gateway.audit.access import Access
 from gateway.audit.entry import Place, access_id, batch_name, field_bits, place_of
-from gateway.audit.subject import Subject, SubjectKeys
+from gateway.audit.subject import Subject
 from gateway.calls import Call
 from gateway.leisure import at_leisure
 from gateway.lookup import Lookups
@@ -29,16 +29,12 @@ OPERATIONS: Final = {"verify": Operation.BATCH_VERIFY, "fetch": Operation.BATCH_
 
 @dataclass(slots=True)
 class Item:
-    """One question of a batch: `id` is the caller's name for it.
-
-    `subject` is how the log names whom it asks about, once that was made.
-    """
+    """One question of a batch: `id` is the caller's name for it."""
 
     id: str
     nik: str
     fields: tuple[str, ...]
     claims: Mapping[str, str]
-    subject: Subject | None = None
 
 
 @dataclass(slots=True)
@@ -84,13 +80,14 @@ class Batches:
                 batch.idempotency_key,
                 _what_is_asked(batch),
             )
-            residents = await self._find(call, batch.items, key, agreement)
+            subjects = await subjects_of(held, batch.items)
+            residents = await self._find(call, batch.items, subjects, key, agreement)
             name = batch_name(call.decision.at if call.decision else 0)
             whole = replace(call.access, reference=name)
             similarity = grant.name_similarity
             answering = (
-                answer_item(whole, held.subjects, item, resident, similarity)
-                for item, resident in zip(batch.items, residents, strict=True)
+                answer_item(whole, *one, similarity)
+                for one in zip(batch.items, subjects, residents, strict=True)
             )
             answers = await at_leisure(answering, lasting=True)
             _remember(call.access, answers)
@@ -98,11 +95,16 @@ class Batches:
         return answers
 
     async def _find(
-        self, call: Call[Batch], items: Sequence[Item], key: Key, agreement: Agreement
+        self,
+        call: Call[Batch],
+        items: Sequence[Item],
+        subjects: Sequence[Subject],
+        key: Key,
+        agreement: Agreement,
     ) -> list[Resident | None]:
         """Whom they ask about, once all are admitted, and no guesses."""
         held, units = self.lookups, len(items)
-        sights = await sights_of(held, items)
+        sights = await sights_of(held, items, subjects)
         await held.admit(
             call, key, agreement, rate_cost=units, units=units, sights=sights
         )
@@ -143,27 +145,31 @@ class Batches:
             )
 
 
-async def sights_of(held: Lookups, items: Sequence[Item]) -> list[Sight]:
+async def subjects_of(held: Lookups, items: Sequence[Item]) -> list[Subject]:
+    """How the log names whom they ask about."""
+    return await at_leisure(held.subjects.reference(item.nik) for item in items)
+
+
+async def sights_of(
+    held: Lookups, items: Sequence[Item], subjects: Sequence[Subject]
+) -> list[Sight]:
     """What is seen of questions that are admitted together."""
-
-    def sight(item: Item) -> Sight:
-        item.subject = held.subjects.reference(item.nik)
-        return held.harvesting.sight(item.nik, item.subject, item.claims)
-
-    return await at_leisure(map(sight, items))
+    return await at_leisure(
+        held.harvesting.sight(item.nik, subject, item.claims)
+        for item, subject in zip(items, subjects, strict=True)
+    )
 
 
 def answer_item(
     whole: Access,
-    subjects: SubjectKeys,
     item: Item,
+    subject: Subject,
     resident: Resident | None,
     name_similarity: float,
 ) -> Answer:
     """What one item is answered, and its access: a part of the whole, named within it."""
-    subject = item.subject or subjects.reference(item.nik)
-    fields = field_bits(item.fields)
-    part = whole.part(f"{whole.reference}/{item.id}", subject, fields)
+    named, fields = f"{whole.reference}/{item.id}", field_bits(item.fields)
+    part = whole.part(named, subject, fields)
     answer = Answer(item.id, part)
     if resident is None:
         part.outcome = Outcome.NOT_FOUND

@@ -41,7 +41,7 @@ FLUSH_SECONDS_BOUNDS = (
 )
 FLUSH_SIZE_BOUNDS = (
     *(1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70),
-    *(100, 150, 200, 300, 500, 700, 1000),
+    *(100, 150, 200, 300, 500, 700, 1000, 2000, 4000),
 )
 
 START = Gauge(
@@ -366,6 +366,7 @@ class Told(msgspec.Struct):
 
 def configure_logging() -> None:
     """JSON lines on standard output; libraries' warnings join them by logger name."""
+    lines()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -15,7 +15,8 @@ import structlog
 
 from gateway.audit.access import Access
 from gateway.audit.entry import Entry, KeyName
-from gateway.batching import Answer, Item, answer_item, sights_of
+from gateway.audit.subject import Subject
+from gateway.batching import Answer, Item, answer_item, sights_of, subjects_of
 from gateway.clock import SECOND, to_datetime
 from gateway.harvesting import HARVESTING, held_to, step_of
 from gateway.jobs.ending import End, end, return_units
@@ -133,9 +134,10 @@ class JobWorker:
     ) -> float:
         institution, limits = self._held_to(job, agreement)
         items = (await self._items(job))[: max(1, min(SLICE, limits.burst // SHARE))]
-        harvesting = self._held.harvesting
-        sights = await sights_of(self._held, items)
-        decision = await self._held.limiter.admit(
+        harvesting, limiter = self._held.harvesting, self._held.limiter
+        subjects = await subjects_of(self._held, items)
+        sights = await sights_of(self._held, items, subjects)
+        decision = await limiter.admit(
             *(job.institution, key.number, limits),
             rate_cost=len(items),
             quota_cost=0,
@@ -151,13 +153,11 @@ class JobWorker:
             found = [one is not None for one in residents]
             harvesting.learn(institution, whole, decision, sights, found)
             job = await self._in_this_day(job, key, agreement, decision.at)
-            await self._write(job, whole, zip(items, residents, strict=True), grant)
-        except AuditUnavailable as unavailable:
-            if not unavailable.fate_unknown:
-                await self._held.limiter.give_back(job.institution, decision)
-            raise
-        except BaseException:
-            await self._held.limiter.give_back(job.institution, decision)
+            asked = zip(items, subjects, residents, strict=True)
+            await self._write(job, whole, asked, grant)
+        except BaseException as error:
+            if not (isinstance(error, AuditUnavailable) and error.fate_unknown):
+                await limiter.give_back(job.institution, decision)
             raise
         return SHARE * len(items) / limits.rate
 
@@ -198,14 +198,14 @@ class JobWorker:
         self,
         job: Job,
         whole: Access,
-        found: Iterable[tuple[Item, Resident | None]],
+        asked: Iterable[tuple[Item, Subject, Resident | None]],
         grant: Grant,
     ) -> None:
         whole.reference = str(job.id)
         similarity = grant.name_similarity
         answers = [
-            answer_item(whole, self._held.subjects, item, resident, similarity)
-            for item, resident in found
+            answer_item(whole, item, subject, resident, similarity)
+            for item, subject, resident in asked
         ]
         entries = [answer.access.entry(whole.at or 0) for answer in answers]
         box, first = self._vault.box(job.id, job.secret), job.answered
