@@ -10,16 +10,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from typing_extensions import override
 
 from gateway import spans
+from gateway.patience import PatienceUntil
 
-# A loop that comes so much later than it should was busy.
-STOOD_STILL = 0.01
-MOMENT = 0.05
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
 T = TypeVar("T")
@@ -36,40 +33,6 @@ class Unanswered(Exception):
     def __init__(self, *, sent: bool) -> None:
         super().__init__("sent, but not answered" if sent else "not sent")
         self.sent = sent
-
-
-class PatienceUntil:
-    """A timeout that what this loop itself stood still does not count for.
-
-    Where it comes late, an answer may have come as well meanwhile, and nobody has had the
-    time to read it: there is a moment more for that.
-
-    Raises:
-        TimeoutError: at the deadline of the loop's clock, or that moment later.
-    """
-
-    __slots__ = ("_deadline", "_expiring", "_limit")
-
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-
-    async def __aenter__(self) -> None:
-        self._limit = await asyncio.timeout(None).__aenter__()
-        loop = asyncio.get_running_loop()
-        self._expiring = loop.call_at(self._deadline, self._expire, loop)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._expiring.cancel()
-        await self._limit.__aexit__(kind, error, trace)
-
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        late = loop.time() - self._deadline > STOOD_STILL
-        self._limit.reschedule(loop.time() + (MOMENT if late else 0.0))
 
 
 @dataclass(slots=True, eq=False)
@@ -316,7 +279,7 @@ class Gatherer(Generic[Ask, Answer]):
         answers: Sequence[Answer | Failed] = ()
         try:
             # The queue is in order of deadlines: the first is the nearest.
-            async with PatienceUntil(carried[0].deadline):
+            with PatienceUntil(carried[0].deadline):
                 answers = await self._flush(asks)
         except Exception as error:  # noqa: BLE001 - given to every waiter as the cause
             cause = error

@@ -203,6 +203,16 @@ def seconds_of(operation: str) -> Histogram:
     return CALL_SECONDS.labels(operation)
 
 
+@cache
+def flush_seconds_of(stage: str) -> Histogram:
+    return FLUSH_SECONDS.labels(stage)
+
+
+@cache
+def flush_size_of(stage: str) -> Histogram:
+    return FLUSH_SIZE.labels(stage)
+
+
 def of_all_workers() -> CollectorRegistry:
     """Every metric, summed over the workers of this host and its sealer."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:

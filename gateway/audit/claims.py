@@ -95,7 +95,7 @@ class Claims:
         ]
         attempts = [ask for ask in asks if isinstance(ask, Attempt)]
         try:
-            with telemetry.FLUSH_SECONDS.labels("claims").time():
+            with telemetry.flush_seconds_of("claims").time():
                 async with self._link.connection() as connection:
                     await _give_up(connection, given_up)
                     judged = iter(await _claim(connection, attempts))
@@ -103,7 +103,7 @@ class Claims:
             telemetry.FLUSH_FAILURES.labels("claims").inc()
             log.warning("claims_flush_failed", error=type(error).__name__)
             raise
-        telemetry.FLUSH_SIZE.labels("claims").observe(len(asks))
+        telemetry.flush_size_of("claims").observe(len(asks))
         return [ask if isinstance(ask, Claim) else next(judged) for ask in asks]
 
 

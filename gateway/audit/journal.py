@@ -179,14 +179,14 @@ class Journal:
         asks: list[T],
     ) -> list[R]:
         try:
-            with telemetry.FLUSH_SECONDS.labels("journal").time():
+            with telemetry.flush_seconds_of("journal").time():
                 connection = await self._connection(link)
                 answers = await write(link, connection, asks)
         except BaseException as error:
             telemetry.FLUSH_FAILURES.labels("journal").inc()
             log.warning("journal_flush_failed", error=type(error).__name__)
             raise
-        telemetry.FLUSH_SIZE.labels("journal").observe(number)
+        telemetry.flush_size_of("journal").observe(number)
         return answers
 
     def check(self) -> None:

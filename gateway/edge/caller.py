@@ -28,13 +28,13 @@ from gateway.changes import Keeper
 from gateway.clock import ServerClock
 from gateway.edge import proxies, rendering
 from gateway.edge.health import Health
-from gateway.edge.patience import Patience
 from gateway.jobs.desk import Jobs
 from gateway.jobs.worker import JobWorker
 from gateway.lookup import Lookups, identify
 from gateway.oidc.provider import IdentityProvider
 from gateway.partners.directory import Directory, Staff
 from gateway.partners.keys import Proved
+from gateway.patience import Patience
 from gateway.postgres import SERVER_GONE
 from gateway.problems import (
     ArchiveUnavailable,

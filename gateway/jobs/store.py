@@ -11,7 +11,7 @@ import asyncpg
 from gateway.audit.batch import SQL as AUDIT_SQL
 from gateway.audit.batch import BatchDigests, append
 from gateway.audit.entry import Entry, batch_number
-from gateway.gathering import PatienceUntil
+from gateway.patience import PatienceUntil
 from gateway.postgres import SERVER_GONE, Connection, Link, Pool, queries
 from gateway.problems import AuditUnavailable
 from gateway.settings import NumberedKeys
@@ -60,15 +60,16 @@ class Store:
         """All that is done in it is durable once control returns, or nothing is."""
         deadline, committing = asyncio.get_running_loop().time() + ANSWER_SECONDS, False
         try:
-            async with PatienceUntil(deadline), self._connection() as connection:
-                await connection.execute("BEGIN")
-                try:
-                    yield Transaction(self, connection)
-                except Exception:
-                    await connection.execute("ROLLBACK")
-                    raise
-                committing = True
-                await connection.execute("COMMIT")
+            with PatienceUntil(deadline):
+                async with self._connection() as connection:
+                    await connection.execute("BEGIN")
+                    try:
+                        yield Transaction(self, connection)
+                    except Exception:
+                        await connection.execute("ROLLBACK")
+                        raise
+                    committing = True
+                    await connection.execute("COMMIT")
         except SERVER_GONE as error:
             raise AuditUnavailable(fate_unknown=committing) from error
 

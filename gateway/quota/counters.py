@@ -19,7 +19,8 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway import telemetry
 from gateway.clock import ServerClock
-from gateway.gathering import Failed, Gatherer, PatienceUntil
+from gateway.gathering import Failed, Gatherer
+from gateway.patience import PatienceUntil
 from gateway.quota.epochs import Elsewhere, Epochs
 from gateway.quota.limit import State
 from gateway.quota.putting import LOAD, Portion, portions_of, put
@@ -63,8 +64,8 @@ class Counters:
         self._servers = servers
         self._clock = clock
         self._epochs = epochs
-        self._seconds = telemetry.FLUSH_SECONDS.labels("limiter")
-        self._sizes = telemetry.FLUSH_SIZE.labels("limiter")
+        self._seconds = telemetry.flush_seconds_of("limiter")
+        self._sizes = telemetry.flush_size_of("limiter")
         self._failures = telemetry.FLUSH_FAILURES.labels("limiter")
         self._failing = False
         self._connected_under = NEVER
@@ -97,7 +98,7 @@ class Counters:
         """Whether every server takes a write within a quarter of a second."""
         try:
             deadline = asyncio.get_running_loop().time() + PROBE_SECONDS
-            async with PatienceUntil(deadline):
+            with PatienceUntil(deadline):
                 await self._servers.probe()
         except (RedisError, OSError, TimeoutError):
             return False
@@ -122,7 +123,7 @@ class Counters:
             packed = msgspec.msgpack.encode(numbers)
             wire = await self._servers.wire_of(ones[0])
             ways[wire].append(("EVAL", LOAD.text, len(keys), *keys, generation, packed))
-        async with PatienceUntil(asyncio.get_running_loop().time() + LOAD_SECONDS):
+        with PatienceUntil(asyncio.get_running_loop().time() + LOAD_SECONDS):
             for wire, commands in ways.items():
                 for answer in await wire.ask(partial(_whoever_it_is, commands)):
                     if isinstance(answer, ResponseError):

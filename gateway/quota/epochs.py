@@ -17,7 +17,7 @@ import structlog
 
 from gateway import telemetry
 from gateway.clock import SECOND, from_datetime
-from gateway.gathering import PatienceUntil
+from gateway.patience import PatienceUntil
 from gateway.postgres import SERVER_GONE, Connection, Link, queries
 from gateway.problems import AuditUnavailable
 
@@ -96,12 +96,9 @@ class Epochs:
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[Connection]:
         """The connection, for one at a time and not for long."""
-        async with (
-            PatienceUntil(asyncio.get_running_loop().time() + ANSWER_SECONDS),
-            self._turn,
-            self._link.connection() as connection,
-        ):
-            yield connection
+        with PatienceUntil(asyncio.get_running_loop().time() + ANSWER_SECONDS):
+            async with self._turn, self._link.connection() as connection:
+                yield connection
 
     @property
     def known(self) -> Epoch | None:

@@ -81,8 +81,8 @@ class Reserve:
         epoch = await self._epochs.current()
         if epoch.in_redis:
             raise Elsewhere
-        telemetry.FLUSH_SIZE.labels("reserve").observe(len(asks))
-        with telemetry.FLUSH_SECONDS.labels("reserve").time():
+        telemetry.flush_size_of("reserve").observe(len(asks))
+        with telemetry.flush_seconds_of("reserve").time():
             async with self._link.connection() as connection, connection.transaction():
                 # Counters are counted again after a crash: none need be durable.
                 await connection.execute("SET LOCAL synchronous_commit = off")

@@ -31,8 +31,6 @@ class Residents:
     """
 
     def __init__(self, links: tuple[Link, Link], *, tasks: asyncio.TaskGroup) -> None:
-        self._seconds = telemetry.FLUSH_SECONDS.labels("registry")
-        self._sizes = telemetry.FLUSH_SIZE.labels("registry")
         self._single, self._together = (
             Gatherer[str, asyncpg.Record | None](
                 partial(self._flush, link),
@@ -67,7 +65,7 @@ class Residents:
 
     async def _flush(self, link: Link, niks: list[str]) -> list[asyncpg.Record | None]:
         try:
-            with self._seconds.time():
+            with telemetry.flush_seconds_of("registry").time():
                 async with link.connection() as connection:
                     rows = await connection.fetch(
                         SQL["find_residents"], [int(nik) for nik in set(niks)]
@@ -77,7 +75,7 @@ class Residents:
             # The error's own text may quote what was asked.
             log.warning("registry_flush_failed", error=type(error).__name__)
             raise
-        self._sizes.observe(len(niks))
+        telemetry.flush_size_of("registry").observe(len(niks))
         found = {row["nik"]: row for row in rows}
         return [found.get(int(nik)) for nik in niks]
 

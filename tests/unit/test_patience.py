@@ -1,13 +1,16 @@
 """A wait that is ended in time, and only by its own end or by who cancels it."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 
-from gateway.edge.patience import Patience
+from gateway.patience import Patience, PatienceUntil
 
 SOON = 0.02
+# What a busy test machine may add to waking up.
+SLACK = 0.15
 
 
 async def test_a_wait_that_is_too_long_is_ended_in_time() -> None:
@@ -63,3 +66,24 @@ async def test_a_task_that_another_cancels_first_is_cancelled() -> None:
         await asyncio.sleep(0)
         holding.cancel()
     assert holding.cancelled()
+
+
+async def test_an_answer_that_came_while_the_loop_stood_still_is_heard() -> None:
+    loop = asyncio.get_running_loop()
+    answered = loop.create_future()
+    threading.Timer(0.02, loop.call_soon_threadsafe, [answered.set_result, 1]).start()
+    with PatienceUntil(loop.time() + 0.05):
+        await asyncio.sleep(0)
+        time.sleep(0.15)  # noqa: ASYNC251 - that is the matter
+        assert await answered == 1
+
+
+async def test_patience_ends_at_its_deadline_while_the_loop_is_free() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(TimeoutError), PatienceUntil(began + 0.05):
+        await asyncio.sleep(10)
+    assert 0.05 <= loop.time() - began < 0.05 + SLACK
+    with PatienceUntil(loop.time() + 0.05):
+        pass
+    await asyncio.sleep(0.1)
