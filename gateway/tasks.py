@@ -38,3 +38,4 @@ def collect_seldom() -> None:
     # A call or an entry leaves next to nothing that refers to itself: at Python's 700 a
     # twentieth of all CPU went into looking for it.
     gc.set_threshold(COLLECT_AFTER)
+    gc.enable()
