@@ -155,10 +155,7 @@ class Gatherer(Generic[Ask, Answer]):
         Raises:
             Unanswered: within `patience`, if there is none.
         """
-        outcome = self._enqueue((item,), weight)
-        # Nobody wants traces: then no layer for them is waited through.
-        traced = spans.told_to is not None
-        (answer,) = await (self._traced(outcome) if traced else settled(outcome))
+        (answer,) = await self._answers(self._enqueue((item,), weight))
         if isinstance(answer, Failed):
             raise Unanswered(sent=answer.sent) from answer.cause
         return answer
@@ -170,18 +167,22 @@ class Gatherer(Generic[Ask, Answer]):
             Unanswered: within `patience`, if one of them has none.
         """
         told: list[Answer] = []
-        for answer in await self._traced(self._enqueue(items, len(items))):
+        for answer in await self._answers(self._enqueue(items, len(items))):
             if isinstance(answer, Failed):
                 raise Unanswered(sent=answer.sent) from answer.cause
             told.append(answer)
         return told
 
-    async def _traced(
+    def _answers(
         self, outcome: "Outcome[Sequence[Answer | Failed]]"
-    ) -> Sequence[Answer | Failed]:
+    ) -> Awaitable[Sequence[Answer | Failed]]:
+        # Where nobody wants traces no layer for them is waited through.
         told_to = spans.told_to
-        if told_to is None:
-            return await settled(outcome)
+        return settled(outcome) if told_to is None else self._traced(outcome, told_to)
+
+    async def _traced(
+        self, outcome: "Outcome[Sequence[Answer | Failed]]", told_to: spans.Recorder
+    ) -> Sequence[Answer | Failed]:
         began = time.time_ns()
         answers = await settled(outcome)
         answered = not any(isinstance(answer, Failed) for answer in answers)

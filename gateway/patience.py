@@ -71,7 +71,7 @@ class PatienceUntil(Patience):
 
     @override
     def _begin(self, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle:
-        # In place of seconds.
+        # Its seconds are the deadline, not how long it is until then.
         return loop.call_at(self._seconds, self._come, loop)
 
     def _come(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -356,7 +356,7 @@ def lines() -> Lines:
 
 
 class Told(msgspec.Struct):
-    """The line of a call. It goes past structlog, whose way cost four times as much."""
+    """The line of a call. It goes past structlog, whose way takes two to three times as long."""
 
     operation: str
     status: int | None
