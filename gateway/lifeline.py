@@ -1,9 +1,11 @@
 """Ties a process of ours to the one that started it."""
 
 import faulthandler
+import multiprocessing
 import os
 import signal
 import threading
+from multiprocessing.process import BaseProcess
 from typing import Final
 
 # Longer than a worker may take for the calls under way.
@@ -27,14 +29,19 @@ def end_with_parent(patience: float = PATIENCE_SECONDS) -> None:
     before it is certain to: by a thread of C's, which needs no interpreter and says where
     all others were.
     """
-    parent = int(os.environ.get(_PARENT, os.getppid()))
-    threading.Thread(target=_outlive, args=(parent, patience), daemon=True).start()
+    # A worker is asked for by another than the one that forks it: it ends with either.
+    asker = multiprocessing.parent_process()
+    told = os.getppid() if asker else os.environ.get(_PARENT, os.getppid())
+    watch = threading.Thread(
+        target=_outlive, args=(int(told), asker, patience), daemon=True
+    )
+    watch.start()
 
 
-def _outlive(parent: int, patience: float) -> None:
+def _outlive(parent: int, asker: BaseProcess | None, patience: float) -> None:
     # Not time.sleep, which libfaketime refuses: a clock set wrong is tried by it.
     waiting = threading.Event()
-    while os.getppid() == parent:
+    while os.getppid() == parent and (asker is None or asker.is_alive()):
         waiting.wait(LOOK_SECONDS)
     faulthandler.dump_traceback_later(patience, exit=True)
     os.kill(os.getpid(), signal.SIGTERM)

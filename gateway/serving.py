@@ -1,7 +1,6 @@
 """Runs the workers: one application each, on one port, respawned when they die."""
 
 import importlib.util
-import multiprocessing
 import os
 import resource
 import shutil
@@ -16,20 +15,13 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server.mp import MPServer, WorkerProcess
-from litestar.types import ASGIApp
 from prometheus_client.multiprocess import mark_process_dead
 from typing_extensions import override
 
-from gateway import telemetry
-from gateway.app import create_app
 from gateway.audit.courier import read_witnesses
 from gateway.doctor.examination import must_be_safe
-from gateway.edge.express import Express
-from gateway.edge.leaving import LEAVE, Leaving
-from gateway.edge.lingering import Lingering
-from gateway.edge.proxies import TrustedProxies
-from gateway.lifeline import be_parent, end_with_parent
-from gateway.routes import EXPRESS
+from gateway.forking import BEGINS_AFTER, LEAVE, fork_workers, import_anew
+from gateway.lifeline import be_parent
 from gateway.settings import (
     BadSetting,
     SealSettings,
@@ -49,9 +41,6 @@ RELOAD_SECONDS = 6.0
 MOST_CONNECTIONS = 10_000
 # The sealer is to begin anew.
 RESEAL = threading.Event()
-# The supervisor tells a worker by its environment what it begins after.
-BEGINS_AFTER = "GATEWAY_WORKER_BEGINS_AFTER"
-BEGINNINGS = ("start", "death", "reload")
 
 
 class Workers(MPServer):
@@ -101,6 +90,7 @@ class Workers(MPServer):
         # SIGHUP: secrets may have been rotated, for the sealer too.
         RESEAL.set()
         os.environ[BEGINS_AFTER] = "reload"
+        import_anew()
         super()._reload(*args, **kwargs)  # type: ignore[no-untyped-call]  # Granian's
         os.environ[BEGINS_AFTER] = "death"
 
@@ -119,9 +109,7 @@ def serve() -> None:
         read_client_secret(oidc.oidc_client_secret_file)
     for sentence in must_be_safe(settings, sealing):
         sys.stderr.write(f"{sentence}\n")
-    # A worker begins afresh: a fork would inherit modules that chose at their import
-    # how to count, before the folder for it was named.
-    multiprocessing.set_start_method("spawn", force=True)
+    fork_workers()
     be_parent()
     metrics = Path(tempfile.mkdtemp(prefix="gateway-metrics-"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
@@ -156,18 +144,14 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
-def _count(settings: ServeSettings) -> int:
-    return settings.workers or os.cpu_count() or 1
-
-
 def _workers(settings: ServeSettings) -> Workers:
     return Workers(
-        "gateway.serving:worker",
+        "gateway.working:worker",
         factory=True,
         address=str(settings.host),
         port=settings.port,
         interface=Interfaces.ASGI,
-        workers=_count(settings),
+        workers=settings.worker_count,
         # Where HTTP/2 is possible as well, who sends nothing is waited for for ever.
         http=HTTPModes.http1,
         runtime_mode=RuntimeModes.st,
@@ -194,23 +178,3 @@ def _keep_sealing(stopping: threading.Event) -> None:
         sealer.terminate()
         sealer.wait()
         stopping.wait(1)
-
-
-def worker() -> Leaving:
-    """The application of one worker, which ends with its supervisor."""
-    end_with_parent()
-    for beginning in BEGINNINGS:
-        # There from the first on, as 0: an increase is told of what was there before.
-        telemetry.WORKER_STARTS.labels(beginning)
-    telemetry.WORKER_STARTS.labels(os.environ[BEGINS_AFTER]).inc()
-    telemetry.WORKERS.set(1)
-    settings = read_settings(ServeSettings)
-    app: ASGIApp = Lingering(Express(create_app(settings, read_oidc()), EXPRESS))
-    if settings.trusted_proxies:
-        app = TrustedProxies(app, settings.trusted_proxies)
-    if read_settings(TraceSettings).wanted:
-        from gateway.edge import tracing  # noqa: PLC0415 - for those who want it alone
-
-        app = tracing.Tracing(app, tracing.exporting(), settings.trusted_proxies)
-    # In a reload the one that takes over listens after all that there are.
-    return Leaving(app, newest=_count(settings))

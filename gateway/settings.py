@@ -164,6 +164,10 @@ class ServeSettings(GatewaySettings):
     port: int = Field(default=8000, ge=1, le=65535)
     workers: int | None = Field(default=None, ge=1, le=256)
 
+    @property
+    def worker_count(self) -> int:
+        return self.workers or os.cpu_count() or 1
+
 
 class TraceSettings(GatewaySettings):
     """OpenTelemetry's own, as far as they say whether there are traces and how."""

@@ -26,10 +26,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from prometheus_client.multiprocess import MultiProcessCollector
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    # A worker is spawned and never forks: its number need not be asked for at every
-    # count, of which a call makes a dozen.
-    _PROCESS = os.getpid()
-    values.ValueClass = values.MultiProcessValue(lambda: _PROCESS)
+    # A process need not be asked for its number at every count, of which a call makes a
+    # dozen: it gets another at a fork alone.
+    _process = os.getpid()
+    values.ValueClass = values.MultiProcessValue(lambda: _process)
 
 LOG_SECONDS = 0.1
 LOG_BYTES = 1 << 16
@@ -49,8 +49,17 @@ START = Gauge(
     "When the first process of this host's gateway started, since 1970.",
     multiprocess_mode="min",
 )
-# Here and at once, in every process: one that left it 0 would be the first for ever.
-START.set_to_current_time()
+
+
+def _begin_to_count() -> None:
+    """Here and at once, in every process: one that left START 0 would be the first."""
+    global _process  # noqa: PLW0603 - read at every count
+    _process = os.getpid()
+    START.set_to_current_time()
+
+
+_begin_to_count()
+os.register_at_fork(after_in_child=_begin_to_count)
 CALLS = Counter(
     "gateway_calls",
     "Calls by what was asked and how they ended.",

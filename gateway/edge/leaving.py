@@ -20,9 +20,10 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.forking import LEAVE
+
 log = structlog.get_logger()
 
-LEAVE: Final = signal.SIGUSR1
 CLOSE: Final = (b"connection", b"close")
 # From <asm-generic/socket.h> and <linux/bpf_common.h>.
 SO_ATTACH_REUSEPORT_CBPF: Final = 51

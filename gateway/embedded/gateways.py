@@ -19,6 +19,8 @@ from gateway.embedded.supervision import HOST
 
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
+# By this the process that forks workers is known: gateway/forking.py.
+FORKS: Final = "multiprocessing.forkserver"
 
 
 class GatewayProcess:
@@ -95,12 +97,12 @@ class GatewayProcess:
         self._process.wait()
 
     def workers(self) -> set[int]:
-        """The pids of its workers (not of Python's own helper beside them)."""
+        """The pids of its workers: children of the process that forks them."""
         found = set()
         for child in self._children():
             with suppress(psutil.NoSuchProcess):
-                if "spawn_main" in " ".join(child.cmdline()):
-                    found.add(child.pid)
+                if FORKS in " ".join(child.cmdline()):
+                    found |= {worker.pid for worker in child.children()}
         return found
 
     def listening(self) -> int:

@@ -16,7 +16,7 @@ GRAFANA: Final = ROOT / "deploy" / "grafana"
 PROMTOOL: Final = shutil.which("promtool")
 NO_PROMTOOL: Final = "promtool (the Debian package prometheus) is not installed here"
 # Modules that between them know every metric: of the workers, and of the sealer.
-_COUNTING: Final = ("gateway.serving", "gateway.sealing")
+_COUNTING: Final = ("gateway.working", "gateway.sealing")
 _ENDINGS: Final = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
 _METRIC: Final = re.compile(r"\bgateway_[a-z0-9_]+")
 _RECORD: Final = re.compile(r"\bgateway:[a-z0-9_:]+")

@@ -9,7 +9,7 @@ from typing import Final
 import psutil
 import pytest
 
-from gateway.serving import BEGINNINGS
+from gateway.working import BEGINNINGS
 from tests.acceptance.metrics import metric
 from tests.acceptance.service import WORKERS, Service
 

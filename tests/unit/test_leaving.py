@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from litestar.enums import ScopeType
 
-from gateway.edge.leaving import LEAVE, Leaving, lead, listeners
+from gateway.edge.leaving import Leaving, lead, listeners
+from gateway.forking import LEAVE
 
 HERE = "127.0.0.1"
 
