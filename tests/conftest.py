@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,11 +69,11 @@ async def template(
     return provisioned
 
 
-@pytest.fixture
-async def database(
+@asynccontextmanager
+async def copied(
     postgres: PostgresServer, template: Provisioned
 ) -> AsyncIterator[Database]:
-    """A copy of the migrated template: a tenth of a second."""
+    """A copy of the migrated template: some tenths of a second."""
     name = f"gateway_{secrets.token_hex(6)}"
     superuser = await asyncpg.connect(postgres.dsn())
     await superuser.execute(
@@ -81,3 +82,11 @@ async def database(
     yield Database(template, postgres, name)
     await superuser.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await superuser.close()
+
+
+@pytest.fixture
+async def database(
+    postgres: PostgresServer, template: Provisioned
+) -> AsyncIterator[Database]:
+    async with copied(postgres, template) as database:
+        yield database

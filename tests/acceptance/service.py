@@ -128,8 +128,9 @@ async def _servers(
     registry = PostgresServer(folder / "registry")
     valkey = ValkeyServer(folder / "valkey")
     try:
-        for server in (log, registry, valkey):
-            await asyncio.to_thread(server.start)
+        async with asyncio.TaskGroup() as starting:
+            for server in (log, registry, valkey):
+                starting.create_task(asyncio.to_thread(server.start))
         yield log, registry, valkey
     finally:
         for running_server in (valkey, registry, log):
@@ -153,8 +154,10 @@ async def running(
     """
     async with _servers(folder, log_disk) as (log, registry, valkey):
         provisioned = Provisioned(log, folder / "log-roles.json")
-        await provisioned.create(LOG)
-        registry_dsn = await _fill_registry(folder, registry, residents)
+        async with asyncio.TaskGroup() as filling:
+            filling.create_task(provisioned.create(LOG))
+            filled = filling.create_task(_fill_registry(folder, registry, residents))
+        registry_dsn = filled.result()
         counting = redis_url or valkey.url
         environment = _environment(folder, provisioned, registry_dsn, counting)
         if log_disk is not None:

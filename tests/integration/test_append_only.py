@@ -1,9 +1,22 @@
 """What the roles of sql/roles.sql can do to the log: add, read, and nothing else."""
 
+from collections.abc import AsyncIterator
+
 import asyncpg
 import pytest
 
-from tests.conftest import Database
+from gateway.embedded.postgres import PostgresServer
+from gateway.embedded.provisioning import Provisioned
+from tests.conftest import Database, copied
+
+
+@pytest.fixture(scope="module")
+async def database(
+    postgres: PostgresServer, template: Provisioned
+) -> AsyncIterator[Database]:
+    """One for all: none of them changes anything."""
+    async with copied(postgres, template) as database:
+        yield database
 
 
 @pytest.mark.parametrize(
