@@ -1,9 +1,12 @@
-"""`python -m gateway`: the command line.
+"""`gateway` and `python -m gateway`: the command line."""
 
-Python imports this module in each worker too, as `__mp_main__`: it must not begin anew.
-"""
 
-if __name__ == "__main__":
-    from gateway.cli import app
+def main() -> None:
+    """Imports it only now: Python imports the script that calls this in workers too."""
+    from gateway.cli import app  # noqa: PLC0415 - see above
 
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """Traces, where OpenTelemetry's settings ask for them: a span a call, one for each stage.
 
 All that a span may say is in this file: no path, query, header or body, no address, no
-text of an error. Where traces are not wanted it is not imported (gateway/serving.py).
+text of an error. Where traces are not wanted it is not imported (gateway/working.py).
 """
 
 import asyncio

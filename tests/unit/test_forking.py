@@ -1,5 +1,6 @@
 """Workers are forked from one that has imported what they need, and nothing else."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +13,23 @@ pytestmark = pytest.mark.skipif(
 )
 
 BEGUN: Final = """
-import gc, os, signal, sys
+import contextlib, gc, os, signal, sys
 import gateway.nursery
 
 print(gc.isenabled(), gc.get_freeze_count() > 100_000)
 print("gateway.app" in sys.modules, "gateway.cli" in sys.modules)
 print(os.listdir("/proc/self/task") == [str(os.getpid())])
-print(signal.getsignal(signal.SIGTERM) == signal.SIG_IGN)
+held = set()
+for fd in map(int, os.listdir("/proc/self/fd")):
+    # The last is that of the listing.
+    with contextlib.suppress(FileNotFoundError):
+        held |= {os.path.dirname(os.readlink(f"/proc/self/fd/{fd}"))} if fd > 2 else set()
+print(held == {os.environ["PROMETHEUS_MULTIPROC_DIR"]})
+print({signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)} == {signal.SIG_IGN})
 """
-# A supervisor that begins a worker, has its code changed, and begins two more.
-RELOADED: Final = """
-import os, pathlib
+# A supervisor, whose workers say what they are of, and at their end that it came.
+SUPERVISOR: Final = """
+import atexit, os, pathlib
 from gateway import forking
 
 def begin(after):
@@ -35,13 +42,18 @@ def begin(after):
 def say():
     import installed
 
-    print(os.environ[forking.BEGINS_AFTER], installed.said, os.getppid(), flush=True)
+    said = (os.environ[forking.BEGINS_AFTER], installed.said, str(os.getppid()))
+    atexit.register(print, *said, flush=True)
 
+def supervise(nursery):
+    forking._NURSERY = nursery
+    forking.fork_workers()
+"""
+RELOADED: Final = """
 if __name__ == "__main__":
     code = pathlib.Path("installed.py")
     code.write_text("said = 'old'")
-    forking._NURSERY = "installed"
-    forking.fork_workers()
+    supervise("installed")
     begin("start")
     code.write_text("said = 'newer'")
     begin("death")
@@ -49,62 +61,67 @@ if __name__ == "__main__":
     begin("reload")
     begin("death")
 """
-
-# What forks dies while it begins, but not twice.
-DYING: Final = """
+STARTED: Final = """
+if __name__ == "__main__":
+    supervise("dying")
+    begin("start")
+    print(os.getpid())
+"""
+DYING_ONCE: Final = """
 import os, pathlib
 
 if not pathlib.Path("died").exists():
     pathlib.Path("died").touch()
     os._exit(1)
 """
-BEGUN_AGAIN: Final = (
-    RELOADED.partition("if __name__")[0]
-    + """
-if __name__ == "__main__":
-    forking._NURSERY = "dying"
-    forking.fork_workers()
-    begin("start")
-"""
-)
+DYING: Final = "raise RuntimeError"
 
 
-def run(*told: str, folder: Path | None = None, complaint: str = "") -> str:
+def run(*told: str, folder: Path) -> tuple[list[str], str]:
+    """The lines that it wrote, and its complaints."""
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, *told],
         capture_output=True,
         text=True,
         check=True,
         cwd=folder,
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)},
         timeout=60,
     )
-    assert done.stderr == complaint
-    return done.stdout
+    return done.stdout.splitlines(), done.stderr
 
 
-def test_what_forks_workers_has_imported_theirs_and_holds_nothing() -> None:
-    said = run("-c", BEGUN).splitlines()
-    assert said == ["False True", "True False", "True", "True"]
+def supervised(folder: Path, what: str) -> tuple[list[list[str]], str]:
+    (folder / "supervisor.py").write_text(SUPERVISOR + what)
+    lines, complaints = run("supervisor.py", folder=folder)
+    return [line.split(" ") for line in lines], complaints
+
+
+def test_what_forks_workers_has_imported_theirs_and_holds_nothing(
+    tmp_path: Path,
+) -> None:
+    lines, complaints = run("-c", BEGUN, folder=tmp_path)
+    assert lines == ["False True", "True False", "True", "True", "True"]
+    assert not complaints
 
 
 def test_workers_share_what_was_imported_until_a_reload(tmp_path: Path) -> None:
-    supervisor = tmp_path / "supervisor.py"
-    supervisor.write_text(RELOADED)
-    lines = run(str(supervisor), folder=tmp_path).splitlines()
-    begun = [line.split(" ") for line in lines]
+    begun, complaints = supervised(tmp_path, RELOADED)
+    assert not complaints
     assert [after for after, *_ in begun] == ["start", "death", "reload", "death"]
     assert [code for _, code, _ in begun] == ["old", "old", "newer", "newer"]
     forked_by = [forker for *_, forker in begun]
     assert forked_by[0] == forked_by[1] != forked_by[2] == forked_by[3]
 
 
-def test_a_worker_is_forked_although_what_forks_died(tmp_path: Path) -> None:
-    (tmp_path / "dying.py").write_text(DYING)
+@pytest.mark.parametrize(("dying", "times"), [(DYING_ONCE, 1), (DYING, 3)])
+def test_a_worker_begins_although_what_forks_died(
+    tmp_path: Path, dying: str, times: int
+) -> None:
+    (tmp_path / "dying.py").write_text(dying)
     (tmp_path / "installed.py").write_text("said = 'it'")
-    supervisor = tmp_path / "supervisor.py"
-    supervisor.write_text(BEGUN_AGAIN)
-    complaint = "No worker was forked (EOFError); again\n"
-    lines = run(str(supervisor), folder=tmp_path, complaint=complaint)
-    after, said, _ = lines.split(" ")
-    assert (tmp_path / "died").exists()
+    ((after, said, begun_by), (supervisor,)), complaints = supervised(tmp_path, STARTED)
     assert (after, said) == ("start", "it")
+    assert complaints.count("No worker was forked") == times
+    # The third time it is spawned.
+    assert (begun_by == supervisor) is (times == 3)
