@@ -6,6 +6,8 @@ PIP    := $(BIN)/pip --disable-pip-version-check --quiet
 ARGS   ?=
 ROWS   ?= 2000000
 SECONDS ?= 60
+# Where it is set, each of the many processes of demo and test would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all bench bench-audit check audit fuzz format lock clean
