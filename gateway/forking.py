@@ -2,7 +2,8 @@
 
 To import it anew takes more than a second of CPU: under load, one that follows a dead one
 was there after three. That process (Python's fork server) has one thread, holds nothing
-open but its metrics, and is replaced on a reload, so that what follows is of the code installed by then.
+open but its metrics, and is replaced on a reload, so that what follows is of the code that
+is installed by then.
 """
 
 import atexit
