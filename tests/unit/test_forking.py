@@ -123,5 +123,5 @@ def test_a_worker_begins_although_what_forks_died(
     ((after, said, begun_by), (supervisor,)), complaints = supervised(tmp_path, STARTED)
     assert (after, said) == ("start", "it")
     assert complaints.count("No worker was forked") == times
-    # The third time it is spawned.
+    # After as many tries as there are it is spawned.
     assert (begun_by == supervisor) is (times == 3)
