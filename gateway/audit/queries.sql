@@ -285,31 +285,31 @@ WHERE batch >= $1 AND batch < $2;
 -- name: leaves_of_entries
 -- Which leaves have the sealed entries from $3 to $4 (exclusive) in batches from $1 to $2
 -- (exclusive), and are the entries of these batches all there? By seals_batch_key and
--- entries_by_place; $5 and $6 are where such batches' entries lie.
-WITH sealed AS (
-    SELECT batch, first_leaf, octet_length(leaves) / 32 AS entries
-    FROM seals
-    WHERE batch >= $1 AND batch < $2
-)
+-- entries_by_place; $5 and $6 are where such batches' entries lie. OFFSET 0 keeps the planner from
+-- going through the entries anew for each batch wherever it takes them for none.
 SELECT
     min(s.first_leaf + e.position) FILTER (WHERE e.at >= $3 AND e.at < $4) AS first,
     max(s.first_leaf + e.position + 1) FILTER (WHERE e.at >= $3 AND e.at < $4) AS past,
-    count(e.batch) = coalesce((SELECT sum(entries) FROM sealed), 0) AS complete
-FROM sealed AS s
-LEFT JOIN entries AS e
-    ON e.batch = s.batch AND e.position < s.entries AND e.batch >= $1 AND e.batch < $2 AND e.at >= $5 AND e.at <= $6;
+    count(*) = coalesce((SELECT sum(octet_length(leaves) / 32) FROM seals WHERE batch >= $1 AND batch < $2), 0)
+    AS complete
+FROM entries AS e
+CROSS JOIN LATERAL (
+    SELECT first_leaf FROM seals WHERE batch = e.batch AND octet_length(leaves) / 32 > e.position OFFSET 0
+) AS s
+WHERE e.batch >= $1 AND e.batch < $2 AND e.at >= $5 AND e.at <= $6;
 
 -- name: entries_of_named_batches
 -- The entries of the batches in $5, all between $1 and $2. By entries_by_place.
+-- IS TRUE keeps the planner from a join, for which it would go through the batches anew for each
+-- entry wherever it takes a day that grew since its statistics for empty.
 SELECT
     e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
     e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
     e.reason, e.reference, e.operator, e.replay_of
 FROM entries AS e
-JOIN unnest($5::bigint[]) AS named (batch) ON named.batch = e.batch
 LEFT JOIN keys AS k ON k.number = e.key
 LEFT JOIN purposes AS p ON p.number = e.purpose
-WHERE e.batch BETWEEN $1 AND $2 AND e.at BETWEEN $3 AND $4
+WHERE e.batch BETWEEN $1 AND $2 AND e.at BETWEEN $3 AND $4 AND (e.batch IN (SELECT unnest($5::bigint[]))) IS TRUE
 ORDER BY e.batch, e.position;
 
 -- name: sealing_lag
@@ -329,7 +329,8 @@ SELECT first_leaf, batch FROM seals WHERE first_leaf >= $1 ORDER BY first_leaf L
 -- name: roll_up
 -- Counts the batches in $1, all between $2 and $3 and their entries between $4 and $5,
 -- into their hours and days, these also by one thing each, and notes when keys were used: not those that did not prove
--- who they were (reason 1). By entries_by_place. Units are charged as entry.py says.
+-- who they were (reason 1). By entries_by_place. Units are charged as entry.py says. IS TRUE as
+-- in entries_of_named_batches.
 WITH keyed AS (
     SELECT
         date_trunc('hour', e.at, 'UTC') AS since, nullif(e.institution, 0) AS institution,
@@ -338,8 +339,7 @@ WITH keyed AS (
         count(*) FILTER (WHERE e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = '') AS charged,
         max(e.at) FILTER (WHERE e.key <> 0 AND e.reason::integer <> 1) AS used_at
     FROM entries AS e
-    JOIN unnest($1::bigint[]) AS sealed (batch) ON sealed.batch = e.batch
-    WHERE e.batch BETWEEN $2 AND $3 AND e.at BETWEEN $4 AND $5
+    WHERE e.batch BETWEEN $2 AND $3 AND e.at BETWEEN $4 AND $5 AND (e.batch IN (SELECT unnest($1::bigint[]))) IS TRUE
     GROUP BY 1, 2, 3, 4, 5
 ), used AS (
     INSERT INTO key_uses AS u (key, last_used_at)
@@ -440,7 +440,8 @@ WHERE at >= $2 AND at < $3
 GROUP BY 1;
 
 -- name: count_batches
--- The same for the batches in $4 alone, all between $5 and $6. By entries_by_place.
+-- The same for the batches in $4 alone, all between $5 and $6. By entries_by_place. IS TRUE as in
+-- entries_of_named_batches.
 SELECT
     CASE $1::text
         WHEN 'institution' THEN nullif(e.institution, 0)
@@ -454,8 +455,7 @@ SELECT
         sum(CASE e.subject_key WHEN 0 THEN e.subject_tail ELSE 1 END) FILTER (WHERE e.outcome::integer = 5), 0
     )::bigint AS refused
 FROM entries AS e
-JOIN unnest($4::bigint[]) AS waiting (batch) ON waiting.batch = e.batch
-WHERE e.at >= $2 AND e.at < $3 AND e.batch BETWEEN $5 AND $6
+WHERE e.at >= $2 AND e.at < $3 AND e.batch BETWEEN $5 AND $6 AND (e.batch IN (SELECT unnest($4::bigint[]))) IS TRUE
 GROUP BY 1;
 
 -- name: read_in_index_order
@@ -581,17 +581,21 @@ WHERE b.batch >= $1 AND b.batch < $2 AND NOT EXISTS (SELECT FROM seals AS s WHER
 
 -- name: places_of_leaves
 -- Which leaves have the entries of sealed batches from $1 to $2 (exclusive), and when were
--- they? All between $3 and $4. By seals_batch_key and entries_by_place.
+-- they? All between $3 and $4. By seals_batch_key and entries_by_place; OFFSET 0 as in
+-- leaves_of_entries.
 SELECT s.first_leaf + e.position AS leaf, e.at
-FROM seals AS s
-JOIN entries AS e ON e.batch = s.batch AND e.position < octet_length(s.leaves) / 32
-WHERE s.batch >= $1 AND s.batch < $2 AND e.batch >= $1 AND e.batch < $2 AND e.at >= $3 AND e.at <= $4;
+FROM entries AS e
+CROSS JOIN LATERAL (
+    SELECT first_leaf FROM seals WHERE batch = e.batch AND octet_length(leaves) / 32 > e.position OFFSET 0
+) AS s
+WHERE e.batch >= $1 AND e.batch < $2 AND e.at >= $3 AND e.at <= $4;
 
 -- name: leaves_of_span
--- Which leaves have the entries from $1 to $2 (exclusive)? By entries_by_place and seals_batch_key.
+-- Which leaves have the entries from $1 to $2 (exclusive)? By entries_by_place and
+-- seals_batch_key; OFFSET 0 as in leaves_of_entries.
 SELECT s.first_leaf + e.position AS leaf
 FROM entries AS e
-JOIN seals AS s ON s.batch = e.batch
+CROSS JOIN LATERAL (SELECT first_leaf FROM seals WHERE batch = e.batch OFFSET 0) AS s
 WHERE e.at >= $1 AND e.at < $2;
 
 -- name: is_rolled_up
@@ -683,11 +687,11 @@ GROUP BY institution;
 
 -- name: charged_in_batches
 -- The same for the batches in $2 alone, all between $3 and $4, from $5 to $6 (exclusive);
--- the day began at $7. By entries_by_place.
+-- the day began at $7. By entries_by_place. IS TRUE as in entries_of_named_batches.
 SELECT e.institution, count(*) FILTER (WHERE e.at >= $7) AS day, count(*) AS month
 FROM entries AS e
-JOIN unnest($2::bigint[]) AS waiting (batch) ON waiting.batch = e.batch
 WHERE e.batch BETWEEN $3 AND $4 AND e.at >= $5 AND e.at < $6 AND e.institution = ANY($1::integer[])
+    AND (e.batch IN (SELECT unnest($2::bigint[]))) IS TRUE
     AND e.outcome::integer IN (1, 2, 3, 4) AND e.replay_of = ''
 GROUP BY e.institution;
 
