@@ -10,7 +10,7 @@ batches that commit late are found by looking back.
 import asyncio
 import hmac
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 import structlog
@@ -38,16 +38,28 @@ PAUSE: Final = 0.5
 MOST_BATCHES: Final = 1000
 MOST_SPAN: Final = 10_000 << BATCH_TIME_SHIFT
 MINUTE_MS: Final = 60_000
-# Batches that commit late: looked for this far back at every pass, and, since a commit
-# may hang on a standby for long, two days back at the start and every hour.
 LOOK_BACK_MS: Final = 2 * MINUTE_MS
-SWEEP_BACK_MS: Final = 2 * 24 * 60 * MINUTE_MS
-SWEEP_SECONDS: Final = 3600.0
 SUMMARY_SECONDS: Final = 5.0
 # Longer than any pass thinks between two statements. A sealer that asks nothing for so
 # long is frozen, or its host is gone without a word: the server then ends its session,
 # and with it the lock, for which another waits.
 FROZEN_SECONDS: Final = 60
+
+
+class Look(NamedTuple):
+    """How far back from the newest sealed batch is looked, in milliseconds, and how often."""
+
+    back_ms: int
+    every_seconds: float
+
+
+# Batches that commit late: the farther back, the seldomer. A look costs a microsecond for each
+# batch it passes, and a commit may hang on a standby for long.
+LOOKS: Final = (
+    Look(10_000, 0),
+    Look(LOOK_BACK_MS, 3),
+    Look(2 * 24 * 60 * MINUTE_MS, 3600),
+)
 
 
 class AlteredBatch(Exception):
@@ -76,7 +88,8 @@ class Sealer:
         self._digests = digests
         # Whether the last pass left committed batches to the next.
         self._behind = False
-        self._swept_at = -SWEEP_SECONDS
+        # When each look was last done with.
+        self._looked_at = [-look.every_seconds for look in LOOKS]
         self._summarized_at = -SUMMARY_SECONDS
 
     async def run(self) -> None:
@@ -89,8 +102,8 @@ class Sealer:
             frontier = await self.frontier(connection)
             while True:
                 frontier = await self.seal(connection, frontier)
-                # A pass looks back over minutes, so one for every few batches would take
-                # from the calls what it costs.
+                # A pass looks back over many batches, so one for every few would take from
+                # the calls what it costs.
                 if not self._behind:
                     await asyncio.sleep(PAUSE)
 
@@ -209,13 +222,17 @@ class Sealer:
     async def _unsealed(self, connection: Connection) -> list[asyncpg.Record]:
         now = asyncio.get_running_loop().time()
         newest: int = await connection.fetchval(SQL["newest_sealed"]) or 0
-        recent = max(0, newest - (LOOK_BACK_MS << BATCH_TIME_SHIFT))
-        sweeping = now - self._swept_at >= SWEEP_SECONDS
-        since = max(0, newest - (SWEEP_BACK_MS << BATCH_TIME_SHIFT))
-        rows = await connection.fetch(
-            SQL["unsealed"], since if sweeping else recent, MOST_BATCHES
+        farthest = max(
+            n
+            for n, look in enumerate(LOOKS)
+            if now - self._looked_at[n] >= look.every_seconds
         )
-        if sweeping and not (rows and rows[0]["batch"] < recent):
+        since, recent = (
+            max(0, newest - (LOOKS[n].back_ms << BATCH_TIME_SHIFT))
+            for n in (farthest, 0)
+        )
+        rows = await connection.fetch(SQL["unsealed"], since, MOST_BATCHES)
+        if not (rows and rows[0]["batch"] < recent):
             # Until then there are late ones left, of which a pass takes the first.
-            self._swept_at = now
+            self._looked_at[: farthest + 1] = [now] * (farthest + 1)
         return rows

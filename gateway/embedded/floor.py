@@ -73,6 +73,8 @@ async def _prepare(all_of: Standing, niks: Sequence[str]) -> None:
         "SELECT * FROM registry.residents WHERE nik = ANY($1::bigint[])",
         [int(nik) for nik in niks],
     )
+    # What was loaded is tidied here as there, or PostgreSQL begins to amid a measurement.
+    await whole.execute("VACUUM ANALYZE")
     await whole.close()
     bare = await asyncpg.connect(all_of.postgres.dsn(database=_DATABASE))
     await bare.copy_records_to_table(

@@ -16,7 +16,7 @@ from gateway.audit.batch import BatchDigests, append
 from gateway.audit.checkpoint import Signer
 from gateway.audit.entry import Entry, batch_number, parse_address
 from gateway.audit.merkle import Frontier
-from gateway.audit.sealer import AlteredBatch, Sealer
+from gateway.audit.sealer import AlteredBatch, Look, Sealer
 from gateway.clock import SECOND, from_datetime
 from gateway.postgres import SERVER_GONE, Connection, Link
 from gateway.settings import NumberedKeys
@@ -38,10 +38,11 @@ def refusal(at: int) -> Entry:
     )
 
 
-async def write(database: Database, batches: list[int]) -> int:
-    """Batches of these sizes; the entries written."""
+async def write(database: Database, batches: list[int], seconds_late: int = 0) -> int:
+    """Batches of these sizes, committed so long after they were numbered; the entries written."""
     hot = await asyncpg.connect(database.dsn("hot"))
     now = from_datetime(await hot.fetchval("SELECT clock_timestamp()"))
+    now -= seconds_late * SECOND
     for n, size in enumerate(batches):
         at = now + n * SECOND // 100
         number = batch_number(at, secrets.randbelow(2048), n % 1024)
@@ -213,6 +214,25 @@ async def test_a_sealer_rests_between_passes_while_entries_keep_coming(
             await write(database, [1] * 100)
 
     assert 1 < await heads_while(database, keep_writing()) < 6
+
+
+async def test_a_batch_gets_its_leaves_however_late_it_is_committed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, middle, far = (look.back_ms for look in sealing_module.LOOKS)
+    seldom = [Look(near, 0), Look(middle, 0.3), Look(far, 0.6)]
+    monkeypatch.setattr(sealing_module, "LOOKS", seldom)
+    monkeypatch.setattr(sealing_module, "PAUSE", 0.05)
+    total = await write(database, [3])
+
+    async def come_late() -> None:
+        nonlocal total
+        await sealed(database, total)
+        for look in seldom:
+            total += await write(database, [2, 1], seconds_late=look.back_ms // 1250)
+            await sealed(database, total)
+
+    assert await heads_while(database, come_late()) >= 4
 
 
 async def heads_while(database: Database, work: Coroutine[Any, Any, None]) -> int:
