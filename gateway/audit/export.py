@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, aclosing
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -33,6 +32,7 @@ from gateway.audit.extract import (
     find,
 )
 from gateway.audit.folding import HASH, Fold, leaf_hashes, subtrees
+from gateway.audit.rollup import runs
 from gateway.audit.rows import read_entry
 from gateway.audit.tree import SQL, NotAsSealed
 from gateway.clock import to_datetime
@@ -125,7 +125,7 @@ async def _read(connection: Reader, start: int, end: int) -> tuple[Sealed, Rows]
     if len(sealed) != end - start:
         raise NotAsSealed(f"Leaf hashes between {start} and {end} are not there.")
     rows: Rows = {}
-    for batches in _runs(sorted({place.batch for place in sealed})):
+    for batches in runs({place.batch for place in sealed}):
         for row in await connection.fetch(
             SQL["entries_of_named_batches"],
             batches[0],
@@ -147,21 +147,6 @@ async def _from_archive(
         return {}
     found = await shelf.take(connection, missing)
     return {one.place: one.entry for one in found}
-
-
-def _runs(batches: list[int]) -> Iterator[list[int]]:
-    """Batches that lie close together in time: what is between them is read over.
-
-    One that committed late is sealed among batches that are much younger.
-    """
-    run = batches[:1]
-    for one, other in pairwise(batches):
-        if batch_instant(other) - batch_instant(one) > BEFORE_BATCH:
-            yield run
-            run = []
-        run.append(other)
-    if run:
-        yield run
 
 
 def _pieces(sealed: Sealed, rows: Rows) -> Iterator[list[bytes]]:

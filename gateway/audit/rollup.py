@@ -7,7 +7,7 @@ part of its pass: an entry waits for a count of others no more than for its own.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from gateway.audit.entry import batch_instant
@@ -22,13 +22,20 @@ MOST_BATCHES: Final = 2000
 # Batches further apart than this are read one after the other: a batch that was
 # committed a day late must not have the day between read with it.
 _NEAR: Final = 60 * SECOND
+# Of more PostgreSQL makes no hash within its work_mem (4 MB): each entry would be looked for
+# among all of them, one after the other.
+MOST_OF_A_RUN: Final = 50_000
 
 
-def runs(batches: Sequence[int]) -> Iterator[list[int]]:
-    """The batches in order, apart where the log is not read through from one to the next."""
+def runs(batches: Iterable[int]) -> Iterator[list[int]]:
+    """The batches in order, apart where the log is not read through from one to the next.
+
+    A run is of MOST_OF_A_RUN at most.
+    """
     run: list[int] = []
     for batch in sorted(batches):
-        if run and batch_instant(batch) - batch_instant(run[-1]) > _NEAR:
+        apart = run and batch_instant(batch) - batch_instant(run[-1]) > _NEAR
+        if apart or len(run) == MOST_OF_A_RUN:
             yield run
             run = []
         run.append(batch)

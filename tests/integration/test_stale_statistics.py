@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.audit.rollup import SQL, extent
+from gateway.audit.entry import batch_number
+from gateway.audit.rollup import MOST_OF_A_RUN, SQL, extent
 from gateway.clock import SECOND, to_datetime
 from gateway.postgres import Connection
 from tests.conftest import Database
@@ -103,6 +104,22 @@ async def test_the_newest_part_of_the_log_is_gone_through_once(
         # Batches gone through anew for each entry would be many times as much.
         most = 3 * BATCHES * ENTRIES
         assert {name: count for name, count in rows.items() if count > most} == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["roll_up", "count_batches", "charged_in_batches", "entries_of_named_batches"],
+)
+async def test_a_run_of_batches_fits_into_a_hash(
+    superuser: Connection, name: str
+) -> None:
+    now = time.time_ns() // 1000
+    many = [batch_number(now + n * 1000, 0, 0) for n in range(MOST_OF_A_RUN)]
+    part = Part(many, *map(to_datetime, extent(many)))
+    for work_mem, hashed in (("4MB", True), ("64kB", False)):
+        await superuser.execute(f"SET work_mem = '{work_mem}'")
+        told = await superuser.fetch(f"EXPLAIN {SQL[name]}", *QUESTIONS[name](part))
+        assert any("hashed SubPlan" in line[0] for line in told) is hashed
 
 
 async def outgrow_its_statistics(
