@@ -197,16 +197,22 @@ class Jobs:
                 what = End(job, "cancelled", None, entry, generation)
                 ending = end(self.store, self.lookups.limiter, what)
                 access.access_id = await to_its_end(self.tasks, ending)
+                self.tasks.create_task(self._drop_all_of(job))
             except Overtaken:
                 access.outcome = None
                 raise NotFound from None
+
+    async def _drop_all_of(self, job: Job) -> None:
+        """Now, or within a minute."""
+        with suppress(AuditUnavailable):
+            await self.store.drop(job.id, items=True, answers=True)
 
     async def answers(self, job: Job) -> AsyncIterator[list[Answered]]:
         """What its items were answered, in their order, some at a time."""
         box, place = self.vault.box(job.id, job.secret), 0
         while place < job.answered:
             rows = await self.store.fetch("answers", job.id, place)
-            if not rows:
+            if not rows or job.status == "cancelled":
                 raise Overtaken
             (row,) = rows
             answers = box.answers(row["first"], row["sealed"])

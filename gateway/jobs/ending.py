@@ -1,9 +1,9 @@
-"""How a job ends that was not answered whole: its units go back."""
+"""How a job ends that was not answered whole: its units go back. And how it is forgotten."""
 
 from typing import NamedTuple
 
 from gateway.audit.entry import Entry
-from gateway.jobs.job import Job
+from gateway.jobs.job import KEPT_SECONDS, RECEIVING_SECONDS, Job
 from gateway.jobs.store import Store
 from gateway.quota.limit import Decision, State, day_end, month_end
 from gateway.quota.limiter import Limiter
@@ -29,15 +29,14 @@ class End(NamedTuple):
 async def end(store: Store, limiter: Limiter, what: End) -> str:
     """Ends it, durably, and gives its units back; the access_id of the entry.
 
+    What is kept of it is to be dropped then, which takes longer than an end may.
+
     Raises:
         Overtaken: it is over already.
         AuditUnavailable: it may have ended, and its units stay spent then.
     """
     async with store.transaction() as change:
         kept = Job.from_row(await change.change("lock", what.job.id))
-        await change.execute("drop_items", kept.id)
-        if what.status == "cancelled":
-            await change.execute("drop_answers", kept.id)
         await change.execute("end", kept.id, what.status, what.reason)
         (access_id,) = await change.enter([what.entry])
     await return_units(limiter, kept, what.generation)
@@ -50,3 +49,16 @@ async def return_units(limiter: Limiter, job: Job, generation: str) -> None:
     windows = State(at, 0, day_end(at), 0, month_end(at))
     spent = Decision(at, _NO_LIMITS, windows, (), 0, job.reserved, generation)
     await limiter.give_back(job.institution, spent)
+
+
+async def forget(store: Store) -> None:
+    """Deletes what nobody asks or is told any more, and jobs that were over long ago.
+
+    Raises:
+        AuditUnavailable: the rest is for the next time.
+    """
+    for row in await store.fetch("left_over"):
+        await store.drop(row["id"], items=True, answers=row["cancelled"])
+    for row in await store.fetch("outlived", KEPT_SECONDS, RECEIVING_SECONDS):
+        await store.drop(row["id"], items=True, answers=True)
+        await store.fetch("forget", row["id"])

@@ -63,13 +63,27 @@ RETURNING status;
 -- A slice of answers.
 INSERT INTO job_answers (job, first, sealed) VALUES ($1, $2, $3);
 
+-- name: drop_answered_items
+-- What is asked no more: of the slices before the one that holds the item at place $2, the first
+-- ten, since a transaction has little time. By the primary key.
+DELETE FROM job_items
+WHERE job = $1 AND first IN (
+    SELECT first FROM job_items
+    WHERE job = $1 AND first < (SELECT max(first) FROM job_items WHERE job = $1 AND first <= $2)
+    ORDER BY first LIMIT 10
+);
+
 -- name: drop_items
--- What is asked no more.
-DELETE FROM job_items WHERE job = $1;
+-- What is asked no more: $2 slices of it. Their places. By the primary key.
+DELETE FROM job_items
+WHERE job = $1 AND first IN (SELECT first FROM job_items WHERE job = $1 ORDER BY first LIMIT $2)
+RETURNING first;
 
 -- name: drop_answers
--- What is told no more.
-DELETE FROM job_answers WHERE job = $1;
+-- What is told no more: $2 slices of it. Their places. By the primary key.
+DELETE FROM job_answers
+WHERE job = $1 AND first IN (SELECT first FROM job_answers WHERE job = $1 ORDER BY first LIMIT $2)
+RETURNING first;
 
 -- name: reserve_anew
 -- What is not answered yet counts into the windows of $3 from now on.
@@ -87,8 +101,22 @@ UPDATE jobs SET status = $2, reason = $3, reserved = 0, lease = NULL, over_at = 
 -- The next slice of answers from place $2 on. By the primary key.
 SELECT first, sealed FROM job_answers WHERE job = $1 AND first >= $2 ORDER BY first LIMIT 1;
 
--- name: forget
--- Deletes what was over $1 seconds ago, and what began to come in $2 seconds ago and never did.
-DELETE FROM jobs
+-- name: left_over
+-- Which jobs are over and have items all the same, or answers that are told no more? All that are
+-- not forgotten, which are few.
+SELECT id, status = 'cancelled' AS cancelled
+FROM jobs AS j
+WHERE over_at IS NOT NULL AND (
+    EXISTS (SELECT FROM job_items WHERE job = j.id)
+    OR (status = 'cancelled' AND EXISTS (SELECT FROM job_answers WHERE job = j.id))
+);
+
+-- name: outlived
+-- Which jobs were over $1 seconds ago, or began to come in $2 seconds ago and never did?
+SELECT id FROM jobs
 WHERE over_at < clock_timestamp() - make_interval(secs => $1)
     OR (status = 'receiving' AND created_at < clock_timestamp() - make_interval(secs => $2));
+
+-- name: forget
+-- Nothing of a job is kept.
+DELETE FROM jobs WHERE id = $1;

@@ -20,6 +20,7 @@ SQL: Final = queries("gateway.jobs")
 # From an admission to its entry no more may pass (gateway/quota/epochs.py).
 ANSWER_SECONDS: Final = 0.9
 _COUNTERS: Final = 1024
+_SLICES_AT_ONCE: Final = 100
 
 
 class Overtaken(Exception):
@@ -54,6 +55,15 @@ class Store:
                 return await connection.fetch(SQL[query], *values)
         except SERVER_GONE as error:
             raise AuditUnavailable(fate_unknown=False) from error
+
+    async def drop(
+        self, job: UUID, *, items: bool = False, answers: bool = False
+    ) -> None:
+        """Deletes what is kept of it, some slices at a time: a million items' take seconds."""
+        wanted = {"drop_items": items, "drop_answers": answers}
+        for query in (name for name, given in wanted.items() if given):
+            while await self.fetch(query, job, _SLICES_AT_ONCE):
+                pass
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:

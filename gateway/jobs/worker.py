@@ -19,14 +19,8 @@ from gateway.audit.subject import Subject
 from gateway.batching import Answer, Item, answer_item, sights_of, subjects_of
 from gateway.clock import SECOND, to_datetime
 from gateway.harvesting import HARVESTING, held_to, step_of
-from gateway.jobs.ending import End, end, return_units
-from gateway.jobs.job import (
-    KEPT_SECONDS,
-    LONGEST_SECONDS,
-    RECEIVING_SECONDS,
-    SLICE,
-    Job,
-)
+from gateway.jobs.ending import End, end, forget, return_units
+from gateway.jobs.job import LONGEST_SECONDS, SLICE, Job
 from gateway.jobs.store import Overtaken, Store
 from gateway.jobs.vault import Answered, Vault
 from gateway.lookup import Lookups
@@ -86,7 +80,7 @@ class JobWorker:
     async def _forget(self) -> None:
         if time.monotonic() >= self._forgotten_at + FORGET_SECONDS:
             self._forgotten_at = time.monotonic()
-            await self._store.fetch("forget", KEPT_SECONDS, RECEIVING_SECONDS)
+            await forget(self._store)
 
     async def _advance(self, job: Job) -> float:
         """Seconds after which there is to be more of it."""
@@ -219,8 +213,10 @@ class JobWorker:
             ]
             sealed = box.seal_answers(first, told)
             await change.execute("keep_answers", job.id, first, sealed)
+            # A slice at a time: all of a million items' would take longer than this may.
+            await change.execute("drop_answered_items", job.id, first + len(answers))
             if row["status"] == "done":
-                await change.execute("drop_items", job.id)
+                await change.execute("drop_items", job.id, 1)
 
     async def _in_this_day(
         self, job: Job, key: Key, agreement: Agreement, now: int
@@ -288,6 +284,7 @@ class JobWorker:
         what = End(job, "failed", reason, entry, generation)
         try:
             await end(self._store, self._held.limiter, what)
+            await self._store.drop(job.id, items=True)
         except (Overtaken, AuditUnavailable) as error:
             # Another has ended it, or it is tried again once its lease has run out.
             log.warning("job_not_ended", job=str(job.id), error=type(error).__name__)
