@@ -5,6 +5,7 @@ days, up to a minute before themselves: of those, what is not of the day must be
 where it is said to be, or an entry was removed.
 """
 
+import heapq
 import os
 from array import array
 from bisect import bisect_left
@@ -37,6 +38,7 @@ SPILL: Final = ".spill"
 _BATCHES_AT_ONCE: Final = 500
 _ROWS_A_PIECE: Final = 500
 _LEAVES_AT_ONCE: Final = 32 * 1024
+_SORTED_AT_ONCE: Final = 1 << 20
 _LOWEST: Final = -(2**63)
 _HIGHEST: Final = 2**63 - 1
 
@@ -92,7 +94,7 @@ class DayFile:
         if not entries:
             self._new.unlink()
             return Kept(None, None, 0, 0, None, None)
-        ordered = array("q", sorted(self._leaves))
+        ordered = in_order(self._leaves)
         await self._read_back(ordered, lambda done: told(entries + done, 2 * entries))
         size = self._new.stat().st_size
         self._keep()
@@ -219,6 +221,20 @@ class DayFile:
         with on_disk(self._folder):
             self._new.replace(self._folder / self.name)
             sync(self._new.parent)
+
+
+def in_order(numbers: "array[int]") -> "array[int]":
+    """Sorted, in eight bytes each: a list of a whole day's would take five times as much.
+
+    What is given is left in another order.
+    """
+    parts = []
+    for start in range(0, len(numbers), _SORTED_AT_ONCE):
+        part = slice(start, start + _SORTED_AT_ONCE)
+        numbers[part] = array("q", sorted(numbers[part]))
+        places = range(len(numbers))[part]
+        parts.append(map(numbers.__getitem__, places))
+    return array("q", heapq.merge(*parts))
 
 
 @contextmanager
