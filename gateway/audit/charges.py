@@ -1,6 +1,6 @@
 """What institutions were charged, and what they called lately, as the log has it.
 
-Exact for what is committed: whole days from the rollups, and what they do not hold yet
+Exact for what is committed: whole days as they are summed, and what sums do not hold yet
 from its entries, in one snapshot. Counters of limits are made from it.
 """
 
@@ -80,7 +80,11 @@ class Charges:
             Who has not called is absent.
         """
         institutions, steps, since = zip(*asked, strict=True)
-        async with self._pool.acquire() as connection:
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(readonly=True),
+        ):
+            await connection.execute(SQL["read_by_trees"])
             rows = await connection.fetch(
                 SQL["arrivals"],
                 institutions,

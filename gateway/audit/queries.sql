@@ -155,13 +155,31 @@ SELECT summarize_entries();
 -- Up to which batch has been sealed, give or take what commits late? By seals_batch_key.
 SELECT max(batch) FROM seals;
 
--- name: unsealed
--- Which committed batches have no leaf numbers yet? By both primary keys, from $1 up.
+-- name: new_batches
+-- Which are the committed batches above $1: the first $3, within $2 of the first? By the primary
+-- key. Above the newest sealed one none is sealed.
+WITH next AS (
+    SELECT min(batch) AS batch FROM batches WHERE batch > $1
+)
+SELECT batch, entries, digest, digest_key
+FROM batches
+WHERE batch >= (SELECT batch FROM next) AND batch <= (SELECT batch FROM next) + $2::bigint
+ORDER BY batch
+LIMIT $3;
+
+-- name: late_batches
+-- Which committed batches above $1, up to $2, have no leaf numbers: the first $3? By both primary
+-- keys; OFFSET 0 as in leaves_of_entries.
 SELECT b.batch, b.entries, b.digest, b.digest_key
 FROM batches AS b
-WHERE b.batch > $1 AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch)
+LEFT JOIN LATERAL (SELECT true AS sealed FROM seals WHERE batch = b.batch OFFSET 0) AS s ON true
+WHERE b.batch > $1 AND b.batch <= $2 AND s.sealed IS NULL
 ORDER BY b.batch
-LIMIT $2;
+LIMIT $3;
+
+-- name: first_batch_above
+-- Which is the first committed batch above $1? By the primary key.
+SELECT min(batch) FROM batches WHERE batch > $1;
 
 -- name: entries_of_batches
 -- The entries of batches between two numbers. By entries_by_place.
@@ -385,13 +403,13 @@ SELECT below, (SELECT max(batch) FROM seals) AS newest FROM rolled_up;
 
 -- name: not_rolled_up
 -- Which batches are sealed from leaf $1 on, and which above batch $2 are not sealed? By
--- the primary keys, which the planner takes where it is told these numbers.
+-- the primary keys; OFFSET 0 as in leaves_of_entries.
 SELECT batch FROM seals WHERE first_leaf >= $1
 UNION ALL
 SELECT b.batch
 FROM batches AS b
-WHERE b.batch > $2
-    AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch);
+LEFT JOIN LATERAL (SELECT true AS sealed FROM seals WHERE batch = b.batch OFFSET 0) AS s ON true
+WHERE b.batch > $2 AND s.sealed IS NULL;
 
 -- name: count_days
 -- What the sums of days from $2 to $3 (exclusive) hold, by $1; days by any of them. By
@@ -577,7 +595,8 @@ SELECT batch, first_leaf, leaves FROM seals WHERE batch >= $1 AND batch < $2 ORD
 -- How many batches from $1 to $2 (exclusive) have no leaf numbers? By the primary keys.
 SELECT count(*)
 FROM batches AS b
-WHERE b.batch >= $1 AND b.batch < $2 AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch);
+WHERE b.batch >= $1 AND b.batch < $2
+    AND NOT EXISTS (SELECT FROM seals AS s WHERE s.batch = b.batch AND s.batch >= $1 AND s.batch < $2);
 
 -- name: places_of_leaves
 -- Which leaves have the entries of sealed batches from $1 to $2 (exclusive), and when were
@@ -678,12 +697,13 @@ ORDER BY x.indisvalid, x.indexrelid;
 
 -- name: charged_days
 -- What were the institutions in $1 charged in the days that began at $2, and in the one that
--- began at $3, as far as that is rolled up? By a_span_is_counted_once.
+-- began at $3, as far as that is summed? By a_day_is_summed_once.
 SELECT
-    institution, coalesce(sum(charged) FILTER (WHERE since = $3), 0)::bigint AS day, sum(charged)::bigint AS month
-FROM rollups
-WHERE hours = 24 AND since = ANY($2::timestamptz[]) AND institution = ANY($1::integer[])
-GROUP BY institution;
+    key AS institution, coalesce(sum(charged) FILTER (WHERE since = $3), 0)::bigint AS day,
+    sum(charged)::bigint AS month
+FROM sums_of_days
+WHERE by = 'institution' AND since = ANY($2::timestamptz[]) AND key = ANY($1::integer[])
+GROUP BY key;
 
 -- name: charged_in_batches
 -- The same for the batches in $2 alone, all between $3 and $4, from $5 to $6 (exclusive);
@@ -704,6 +724,11 @@ SELECT
 FROM jobs
 WHERE reserved > 0 AND reserved_at >= $2 AND institution = ANY($1::integer[])
 GROUP BY institution;
+
+-- name: read_by_trees
+-- Until the transaction ends, rows are found by B-trees alone: for an institution's last calls the
+-- planner would go through what entries_by_place knows of a day, for each institution.
+SELECT set_config('enable_bitmapscan', 'off', true);
 
 -- name: arrivals
 -- When are the calls of the institutions in $1 paid for that came since $3 (in batches from

@@ -22,8 +22,8 @@ MOST_BATCHES: Final = 2000
 # Batches further apart than this are read one after the other: a batch that was
 # committed a day late must not have the day between read with it.
 _NEAR: Final = 60 * SECOND
-# Of more PostgreSQL makes no hash within its work_mem (4 MB): each entry would be looked for
-# among all of them, one after the other.
+# Of some hundred thousand PostgreSQL makes no hash that fits into its work_mem (4 MB): each entry
+# would be looked for among all of them, one after the other.
 MOST_OF_A_RUN: Final = 50_000
 
 

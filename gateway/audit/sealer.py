@@ -10,7 +10,7 @@ batches that commit late are found by looking back.
 import asyncio
 import hmac
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import asyncpg
 import structlog
@@ -28,6 +28,7 @@ from gateway.audit.entry import (
 )
 from gateway.audit.merkle import Frontier, Node
 from gateway.audit.rows import read_entry
+from gateway.audit.unsealed import Unsealed
 from gateway.clock import SECOND, to_datetime
 from gateway.postgres import Connection, Link
 
@@ -37,29 +38,11 @@ SQL = tree.SQL
 PAUSE: Final = 0.5
 MOST_BATCHES: Final = 1000
 MOST_SPAN: Final = 10_000 << BATCH_TIME_SHIFT
-MINUTE_MS: Final = 60_000
-LOOK_BACK_MS: Final = 2 * MINUTE_MS
 SUMMARY_SECONDS: Final = 5.0
 # Longer than any pass thinks between two statements. A sealer that asks nothing for so
 # long is frozen, or its host is gone without a word: the server then ends its session,
 # and with it the lock, for which another waits.
 FROZEN_SECONDS: Final = 60
-
-
-class Look(NamedTuple):
-    """How far back from the newest sealed batch is looked, in milliseconds, and how often."""
-
-    back_ms: int
-    every_seconds: float
-
-
-# Batches that commit late: the farther back, the seldomer. A look costs a microsecond for each
-# batch it passes, and a commit may hang on a standby for long.
-LOOKS: Final = (
-    Look(10_000, 0),
-    Look(LOOK_BACK_MS, 3),
-    Look(2 * 24 * 60 * MINUTE_MS, 3600),
-)
 
 
 class AlteredBatch(Exception):
@@ -88,8 +71,8 @@ class Sealer:
         self._digests = digests
         # Whether the last pass left committed batches to the next.
         self._behind = False
-        # When each look was last done with.
-        self._looked_at = [-look.every_seconds for look in LOOKS]
+        # Those within MOST_SPAN are sealed together; beyond, one would tell that there are more.
+        self._unsealed = Unsealed(span=2 * MOST_SPAN)
         self._summarized_at = -SUMMARY_SECONDS
 
     async def run(self) -> None:
@@ -178,7 +161,7 @@ class Sealer:
     async def _take(self, connection: Connection) -> list[Batch]:
         """Committed batches that have no leaf numbers, with their leaves, in order."""
         await self._summarize(connection)
-        found = await self._unsealed(connection)
+        found = await self._unsealed.next(connection, MOST_BATCHES)
         if not found:
             self._behind = False
             return []
@@ -186,7 +169,7 @@ class Sealer:
         # late must not bring the day with it.
         first = found[0]["batch"]
         rows = [row for row in found if row["batch"] <= first + MOST_SPAN]
-        self._behind = len(rows) < len(found) or len(found) == MOST_BATCHES
+        self._behind = len(rows) < len(found) or len(found) >= MOST_BATCHES
         last = rows[-1]["batch"]
         entries = await connection.fetch(
             SQL["entries_of_batches"],
@@ -218,21 +201,3 @@ class Sealer:
         if now - self._summarized_at >= SUMMARY_SECONDS:
             self._summarized_at = now
             await connection.execute(SQL["summarize_entries"])
-
-    async def _unsealed(self, connection: Connection) -> list[asyncpg.Record]:
-        now = asyncio.get_running_loop().time()
-        newest: int = await connection.fetchval(SQL["newest_sealed"]) or 0
-        farthest = max(
-            n
-            for n, look in enumerate(LOOKS)
-            if now - self._looked_at[n] >= look.every_seconds
-        )
-        since, recent = (
-            max(0, newest - (LOOKS[n].back_ms << BATCH_TIME_SHIFT))
-            for n in (farthest, 0)
-        )
-        rows = await connection.fetch(SQL["unsealed"], since, MOST_BATCHES)
-        if not (rows and rows[0]["batch"] < recent):
-            # Until then there are late ones left, of which a pass takes the first.
-            self._looked_at[: farthest + 1] = [now] * (farthest + 1)
-        return rows

@@ -17,7 +17,7 @@ import asyncpg
 from gateway.audit.archived import Archive, ArchivedDay
 from gateway.audit.entry import BATCH_TIME_SHIFT
 from gateway.audit.rollup import SQL, extent, runs
-from gateway.audit.sealer import LOOK_BACK_MS
+from gateway.audit.unsealed import LOOK_BACK_MS
 from gateway.clock import JAKARTA_OFFSET, SECOND, to_datetime
 from gateway.postgres import Pool, Reader
 from gateway.vocabulary import Outcome

@@ -217,7 +217,7 @@ end
 
 -- What is only of that day is there from its beginning, so that it expires.
 local function begin_day(day)
-  redis.call('DEL', day.keys[2], day.keys[3])
+  redis.call('UNLINK', day.keys[2], day.keys[3])
   redis.call('HSET', day.keys[2], '', '')
   redis.call('SETRANGE', day.keys[3], 2 * SLOTS - 1, '\0')
   day.usual = max(day.subjects, floor(day.usual * 7 / 8))

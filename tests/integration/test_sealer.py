@@ -10,13 +10,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.audit import merkle, tree
+from gateway.audit import merkle, tree, unsealed
 from gateway.audit import sealer as sealing_module
 from gateway.audit.batch import BatchDigests, append
 from gateway.audit.checkpoint import Signer
 from gateway.audit.entry import Entry, batch_number, parse_address
 from gateway.audit.merkle import Frontier
-from gateway.audit.sealer import AlteredBatch, Look, Sealer
+from gateway.audit.sealer import AlteredBatch, Sealer
 from gateway.clock import SECOND, from_datetime
 from gateway.postgres import SERVER_GONE, Connection, Link
 from gateway.settings import NumberedKeys
@@ -216,23 +216,34 @@ async def test_a_sealer_rests_between_passes_while_entries_keep_coming(
     assert 1 < await heads_while(database, keep_writing()) < 6
 
 
+@pytest.mark.parametrize(
+    ("looks", "lateness"),
+    [
+        ({}, [8, 9]),
+        ({"LOOK_SECONDS": 0.3}, [100, 15, 115]),
+        ({"SWEEP_SECONDS": 0.3}, [36 * 3600, 125, 3600, 40 * 3600]),
+    ],
+)
 async def test_a_batch_gets_its_leaves_however_late_it_is_committed(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: dict[str, float],
+    lateness: list[int],
 ) -> None:
-    near, middle, far = (look.back_ms for look in sealing_module.LOOKS)
-    seldom = [Look(near, 0), Look(middle, 0.3), Look(far, 0.6)]
-    monkeypatch.setattr(sealing_module, "LOOKS", seldom)
+    # Each look alone: the others are had at the start, and no more.
+    for name in ("LOOK_SECONDS", "SWEEP_SECONDS"):
+        monkeypatch.setattr(unsealed, name, looks.get(name, 9999.0))
     monkeypatch.setattr(sealing_module, "PAUSE", 0.05)
     total = await write(database, [3])
 
     async def come_late() -> None:
         nonlocal total
         await sealed(database, total)
-        for look in seldom:
-            total += await write(database, [2, 1], seconds_late=look.back_ms // 1250)
+        for seconds in lateness:
+            total += await write(database, [2, 1], seconds_late=seconds)
             await sealed(database, total)
 
-    assert await heads_while(database, come_late()) >= 4
+    assert await heads_while(database, come_late()) > len(lateness)
 
 
 async def heads_while(database: Database, work: Coroutine[Any, Any, None]) -> int:
