@@ -90,3 +90,8 @@ FROM (
     SELECT max(not_after) AS ends FROM certificates WHERE unbound_at IS NULL GROUP BY institution
 ) AS bound
 WHERE ends < now() + $1::interval;
+
+-- name: room_for_locks
+-- For how many locks has the server's table room?
+SELECT current_setting('max_locks_per_transaction')::bigint
+    * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint);

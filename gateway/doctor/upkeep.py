@@ -15,6 +15,10 @@ from gateway.postgres import Connection
 KEYS_LEFT: Final = timedelta(days=14)
 CERTIFICATES_LEFT: Final = timedelta(days=30)
 DAYS_AHEAD: Final = 3
+# A search through the whole log locks each day's partition and its indexes; so many go on at
+# once, in the pools of two workers.
+LOCKS_A_DAY: Final = 8
+SEARCHES: Final = 8
 
 
 async def examine(dsn: str, *, patience: float) -> list[Finding]:
@@ -62,6 +66,15 @@ async def _partitions(connection: Connection) -> list[Finding]:
     if await connection.fetchval(AUDIT_SQL["default_rows"]):
         says = "Entries lie in a default partition: run gateway audit partitions."
         found.append(warning("default-partition", says))
+    room = await connection.fetchval(SQL["room_for_locks"])
+    wanted = LOCKS_A_DAY * SEARCHES * len(rows)
+    if wanted > room:
+        says = (
+            f"Searches through {len(rows)} days may take all of PostgreSQL's locks, and then nothing "
+            "is written: archive days, or raise max_locks_per_transaction so that times "
+            f"max_connections it is {wanted:,}."
+        )
+        found.append(warning("locks", says))
     return found
 
 

@@ -41,6 +41,8 @@ listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = ''
 max_connections = 100
+# A search through the whole log locks every day's partition and indexes.
+max_locks_per_transaction = 256
 password_encryption = 'scram-sha-256'
 
 # An answer is released when its entry is committed: these three are never off.

@@ -127,7 +127,7 @@ RUN_BY = {
     "gateway.doctor": {
         "hot": [
             *("durability", "powers", "rights", "quoting", "clock", "ending_keys"),
-            "ending_certificates",
+            *("ending_certificates", "room_for_locks"),
         ],
         "registry": ["powers", "rights"],
         "auditor": ["powers", "rights"],
