@@ -49,7 +49,7 @@ class Charges:
             rows = await connection.fetch(
                 SQL["charged_days"], institutions, since, since[-1]
             )
-            for run, span in await not_rolled_up(connection, Span(month_at, _END)):
+            async for run, span in not_rolled_up(connection, Span(month_at, _END)):
                 rows += await connection.fetch(
                     SQL["charged_in_batches"],
                     institutions,

@@ -401,16 +401,6 @@ UPDATE rolled_up SET below = $1;
 -- Up to which leaf reach the rollups, and to which batch the seals? By their unique keys.
 SELECT below, (SELECT max(batch) FROM seals) AS newest FROM rolled_up;
 
--- name: not_rolled_up
--- Which batches are sealed from leaf $1 on, and which above batch $2 are not sealed? By
--- the primary keys; OFFSET 0 as in leaves_of_entries.
-SELECT batch FROM seals WHERE first_leaf >= $1
-UNION ALL
-SELECT b.batch
-FROM batches AS b
-LEFT JOIN LATERAL (SELECT true AS sealed FROM seals WHERE batch = b.batch OFFSET 0) AS s ON true
-WHERE b.batch > $2 AND s.sealed IS NULL;
-
 -- name: count_days
 -- What the sums of days from $2 to $3 (exclusive) hold, by $1; days by any of them. By
 -- a_day_is_summed_once.

@@ -7,7 +7,7 @@ What juts out into an archived day is counted in its file.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -16,8 +16,8 @@ import asyncpg
 
 from gateway.audit.archived import Archive, ArchivedDay
 from gateway.audit.entry import BATCH_TIME_SHIFT
-from gateway.audit.rollup import SQL, extent, runs
-from gateway.audit.unsealed import LOOK_BACK_MS
+from gateway.audit.rollup import MOST_OF_A_RUN, SQL, extent, runs
+from gateway.audit.unsealed import LOOK_BACK_MS, SLICE_MS
 from gateway.clock import JAKARTA_OFFSET, SECOND, to_datetime
 from gateway.postgres import Pool, Reader
 from gateway.vocabulary import Outcome
@@ -28,6 +28,7 @@ DAY: Final = 24 * HOUR
 _BEGINNING: Final = -JAKARTA_OFFSET
 _END: Final = 100_000 * DAY - JAKARTA_OFFSET
 _LOOK_BACK: Final = LOOK_BACK_MS << BATCH_TIME_SHIFT
+_SLICE: Final = SLICE_MS << BATCH_TIME_SHIFT
 
 
 class By(StrEnum):
@@ -172,7 +173,7 @@ class Summaries:
                 counted += await connection.fetch(
                     SQL["count_span"], by, *map(to_datetime, span)
                 )
-        for run, span in await not_rolled_up(connection, hours):
+        async for run, span in not_rolled_up(connection, hours):
             counted += await connection.fetch(
                 SQL["count_batches"],
                 by,
@@ -200,17 +201,35 @@ def _key(by: By, word: str | None, purposes: Mapping[str, int]) -> int | None:
     return int(word) if outcome is None else outcome.value
 
 
-async def not_rolled_up(connection: Reader, span: Span) -> list[tuple[list[int], Span]]:
-    """Batches that the rollups do not hold, and where in `span` they may have entries."""
-    below, newest = await connection.fetchrow(SQL["reach"]) or (0, None)
-    horizon = max(0, (newest or 0) - _LOOK_BACK)
-    rows = await connection.fetch(SQL["not_rolled_up"], below, horizon)
-    near = ((run, extent(run)) for run in runs([row["batch"] for row in rows]))
-    cut = (
-        (run, Span(max(span.start, starts), min(span.end, ends + 1)))
-        for run, (starts, ends) in near
-    )
-    return [(run, cut_span) for run, cut_span in cut if cut_span.start < cut_span.end]
+async def not_rolled_up(
+    connection: Reader, span: Span
+) -> AsyncIterator[tuple[list[int], Span]]:
+    """Batches that the rollups do not hold, and where in `span` they may have entries.
+
+    Some at a time, of however many: rollups that lag for hours are millions behind.
+    """
+    async for batches in _behind(connection):
+        for run in runs(batches):
+            starts, ends = extent(run)
+            cut = Span(max(span.start, starts), min(span.end, ends + 1))
+            if cut.start < cut.end:
+                yield run, cut
+
+
+async def _behind(connection: Reader) -> AsyncIterator[list[int]]:
+    """What is sealed and not rolled up, and then what is not sealed."""
+    leaf, newest = await connection.fetchrow(SQL["reach"]) or (0, None)
+    more = True
+    while more:
+        rows = await connection.fetch(SQL["sealed_from"], leaf, MOST_OF_A_RUN)
+        yield [row["batch"] for row in rows]
+        more = len(rows) == MOST_OF_A_RUN
+        leaf = rows[-1]["first_leaf"] + 1 if more else leaf
+    above = max(0, (newest or 0) - _LOOK_BACK)
+    while first := await connection.fetchval(SQL["first_batch_above"], above):
+        above = first + _SLICE
+        rows = await connection.fetch(SQL["late_batches"], first - 1, above, None)
+        yield [row["batch"] for row in rows]
 
 
 async def _names(

@@ -3,8 +3,8 @@
 Batches are numbered when they are written and seen when they are committed, which may hang on
 a standby for long: so the newest sealed batch has unsealed ones behind it. The farther back,
 the seldomer is looked for them, since a look costs a microsecond for each batch it passes: ten
-seconds at every pass, two minutes every three seconds, and two days once an hour, some minutes
-of them at a pass. No look reads what waits beyond the span it was asked for, however much that is.
+seconds at every pass, two minutes every three seconds, and two days once an hour, as many minutes
+of them at a pass as take little time. No look reads what waits beyond the span it was asked for.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ LOOK_SECONDS: Final = 3.0
 SWEEP_BACK_MS: Final = 2 * 24 * 60 * MINUTE_MS
 SWEEP_SECONDS: Final = 3600.0
 SLICE_MS: Final = 5 * MINUTE_MS
+SWEEP_AT_ONCE_SECONDS: Final = 0.05
 
 
 def _back(batch: int, milliseconds: int) -> int:
@@ -67,14 +68,16 @@ class Unsealed:
             if now - self._swept_at < SWEEP_SECONDS:
                 return []
             self._swept = _back(newest, SWEEP_BACK_MS)
-        ends = _back(newest, LOOK_BACK_MS)
-        # Not slice by slice through hours in which nothing was committed.
-        first = await connection.fetchval(SQL["first_batch_above"], self._swept)
-        if first is None or first > ends:
-            self._swept, self._swept_at = None, now
-            return []
-        ends = min(ends, first + (SLICE_MS << BATCH_TIME_SHIFT))
-        found = await connection.fetch(SQL["late_batches"], first - 1, ends, most)
-        if not found:
-            self._swept = ends
-        return found
+        clock, ends = asyncio.get_running_loop().time, _back(newest, LOOK_BACK_MS)
+        while clock() - now < SWEEP_AT_ONCE_SECONDS:
+            # Not slice by slice through hours in which nothing was committed.
+            first = await connection.fetchval(SQL["first_batch_above"], self._swept)
+            if first is None or first > ends:
+                self._swept, self._swept_at = None, now
+                return []
+            past = min(ends, first + (SLICE_MS << BATCH_TIME_SHIFT))
+            found = await connection.fetch(SQL["late_batches"], first - 1, past, most)
+            if found:
+                return found
+            self._swept = past
+        return []

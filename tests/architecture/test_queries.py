@@ -67,7 +67,7 @@ RUN_BY = {
             "leaves_of_entries",
             "entries_of_named_batches",
             "reach",
-            "not_rolled_up",
+            *("sealed_from", "first_batch_above", "late_batches"),
             "count_days",
             "count_hours",
             "count_span",

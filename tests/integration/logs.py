@@ -110,9 +110,11 @@ async def seal(database: Database) -> None:
     """Seals whatever has been committed."""
     sealing, link = sealer(database)
     async with link.connection() as connection:
-        frontier = await sealing.frontier(connection)
-        while (grown := await sealing.seal(connection, frontier)).size > frontier.size:
-            frontier = grown
+        frontier, grows = await sealing.frontier(connection), True
+        # Nor is it done while it still looks for what came late.
+        while grows or sealing._unsealed._swept is not None:
+            grown = await sealing.seal(connection, frontier)
+            frontier, grows = grown, grown.size > frontier.size
     link.drop()
 
 

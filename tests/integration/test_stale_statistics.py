@@ -91,7 +91,7 @@ QUESTIONS: dict[str, Callable[[Part], tuple[Any, ...]]] = {
     ),
     "leaves_of_span": lambda part: (part.starts, part.ends),
     "late_batches": lambda part: (0, part.batches[-1], 1000),
-    "not_rolled_up": lambda part: (0, part.batches[0] - 1),
+    "sealed_from": lambda part: (0, len(part.batches)),
 }
 
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from gateway.audit.entry import Entry
-from gateway.audit.rollup import Rollups
+from gateway.audit.rollup import MOST_OF_A_RUN, Rollups
 from gateway.audit.summary import By, Row, Summaries
 from gateway.clock import SECOND, from_datetime, to_datetime
 from gateway.postgres import Connection, Link, Pool, pool
@@ -132,6 +132,14 @@ async def check(
             assert table(rows) == counted(by, entries, from_at, to_at)
 
 
+@pytest.fixture(params=[7, MOST_OF_A_RUN])
+def _at_once(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """So many batches are read at once of what is not rolled up."""
+    for module in ("rollup", "summary"):
+        monkeypatch.setattr(f"gateway.audit.{module}.MOST_OF_A_RUN", request.param)
+
+
+@pytest.mark.usefixtures("_at_once")
 async def test_a_summary_is_exact_whatever_is_sealed_and_rolled_up(
     database: Database,
     hot: Connection,
