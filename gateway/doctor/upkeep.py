@@ -71,8 +71,8 @@ async def _partitions(connection: Connection) -> list[Finding]:
     if wanted > room:
         says = (
             f"Searches through {len(rows)} days may take all of PostgreSQL's locks, and then nothing "
-            "is written: archive days, or raise max_locks_per_transaction so that times "
-            f"max_connections it is {wanted:,}."
+            "is written: archive days, or raise max_locks_per_transaction, which times "
+            f"max_connections should be {wanted:,}."
         )
         found.append(warning("locks", says))
     return found

@@ -181,7 +181,7 @@ class Jobs:
             return job
 
     async def cancel(self, call: Call[Question], name: str) -> None:
-        """Nothing more is answered, and what was answered is deleted.
+        """Nothing more is answered or told; what is kept is deleted within a minute.
 
         Raises:
             NotFound: no such job, or it is another institution's, or it is over.
@@ -197,15 +197,9 @@ class Jobs:
                 what = End(job, "cancelled", None, entry, generation)
                 ending = end(self.store, self.lookups.limiter, what)
                 access.access_id = await to_its_end(self.tasks, ending)
-                self.tasks.create_task(self._drop_all_of(job))
             except Overtaken:
                 access.outcome = None
                 raise NotFound from None
-
-    async def _drop_all_of(self, job: Job) -> None:
-        """Now, or within a minute."""
-        with suppress(AuditUnavailable):
-            await self.store.drop(job.id, items=True, answers=True)
 
     async def answers(self, job: Job) -> AsyncIterator[list[Answered]]:
         """What its items were answered, in their order, some at a time."""

@@ -29,7 +29,7 @@ class End(NamedTuple):
 async def end(store: Store, limiter: Limiter, what: End) -> str:
     """Ends it, durably, and gives its units back; the access_id of the entry.
 
-    What is kept of it is to be dropped then, which takes longer than an end may.
+    What is kept of it is for `forget`: to delete it takes longer than an end may.
 
     Raises:
         Overtaken: it is over already.
@@ -58,7 +58,7 @@ async def forget(store: Store) -> None:
         AuditUnavailable: the rest is for the next time.
     """
     for row in await store.fetch("left_over"):
-        await store.drop(row["id"], items=True, answers=row["cancelled"])
+        await store.drop(row["id"], answers=row["cancelled"])
     for row in await store.fetch("outlived", KEPT_SECONDS, RECEIVING_SECONDS):
-        await store.drop(row["id"], items=True, answers=True)
+        await store.drop(row["id"], answers=True)
         await store.fetch("forget", row["id"])

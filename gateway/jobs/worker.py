@@ -284,7 +284,6 @@ class JobWorker:
         what = End(job, "failed", reason, entry, generation)
         try:
             await end(self._store, self._held.limiter, what)
-            await self._store.drop(job.id, items=True)
         except (Overtaken, AuditUnavailable) as error:
             # Another has ended it, or it is tried again once its lease has run out.
             log.warning("job_not_ended", job=str(job.id), error=type(error).__name__)
