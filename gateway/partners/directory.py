@@ -26,7 +26,7 @@ from gateway.partners.agreement import Agreement
 from gateway.partners.certificates import Bindings, Certificate
 from gateway.partners.listing import read_agreement, read_certificate, read_instant
 from gateway.partners.terms import Network
-from gateway.postgres import Connection, Link, queries
+from gateway.postgres import SERVER_GONE, Connection, Link, queries
 from gateway.problems import ReducedCapacity, Unauthenticated
 from gateway.settings import NumberedKeys
 from gateway.tasks import keep_running
@@ -45,12 +45,7 @@ _ROLES: Final = {role.word: role for role in STAFF_ROLES}
 # What an unknown id is compared with: no secret has this digest.
 _NOBODY: Final = bytes(32)
 _NO_PRECAUTION: Final = Precaution()
-_CONNECTION_ERRORS: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-)
+_CONNECTION_ERRORS: Final = (*SERVER_GONE, asyncpg.PostgresError)
 
 
 @dataclass(frozen=True, slots=True)

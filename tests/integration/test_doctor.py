@@ -13,14 +13,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.audit import inspection
-from gateway.audit.batch import SQL as AUDIT_SQL
-from gateway.audit.inspection import Criteria
-from gateway.audit.subject import Subject
 from gateway.cli import app
 from gateway.clock import from_datetime
 from gateway.doctor import counters, examination, upkeep
-from gateway.doctor.database import SQL
 from gateway.doctor.finding import Finding, Kind
 from gateway.doctor.roles import ADDS
 from gateway.embedded.postgres import program
@@ -262,34 +257,6 @@ async def test_partitions_that_are_missing_or_passed_by_are_warned_of(
     assert {*warned} == {"partitions", "default-partition"}
     assert len(re.findall(r"\d{4}-\d\d-\d\d", warned["partitions"])) == 4
     assert await servers.found() == []
-
-
-async def test_days_whose_searches_take_more_locks_than_there_are_are_warned_of(
-    servers: Patient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with servers.superuser() as superuser:
-        room = await superuser.fetchval(SQL["room_for_locks"])
-        days = len(await superuser.fetch(AUDIT_SQL["partitions"]))
-    monkeypatch.setattr(upkeep, "SEARCHES", 1)
-    for each, warned in ((room // days, []), (room // days + 1, ["locks"])):
-        monkeypatch.setattr(upkeep, "LOCKS_A_DAY", each)
-        assert [one.check for one in await servers.found()] == warned
-
-
-async def test_a_search_takes_no_more_locks_of_a_day_than_is_reckoned(
-    servers: Patient,
-) -> None:
-    criteria = Criteria(subjects=[Subject(1, 1, 1)])
-    async with servers.superuser() as superuser, superuser.transaction():
-        days = len(await superuser.fetch(AUDIT_SQL["partitions"]))
-        now = await now_of(superuser)
-        span = (now - 10 * DAY, now + 10 * DAY)
-        await superuser.fetch(*inspection._asked("page", criteria, span, None, 50))
-        locks = await superuser.fetchval(
-            "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()"
-            " AND relation::regclass::text ~ '^(entries|batches)_'"
-        )
-    assert days < locks <= days * upkeep.LOCKS_A_DAY
 
 
 async def now_of(connection: Connection) -> int:
