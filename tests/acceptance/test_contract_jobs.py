@@ -40,6 +40,8 @@ async def test_each_item_is_answered_in_order_with_an_entry_of_its_own(
     assert accepted.headers["location"] == f"/v1/jobs/{job['id']}"
     assert (job["items"], job["reserved"], job["answered"]) == (450, 450, 0)
     done = await over(service, caller, job["id"])
+    # Not a minute later: what is asked goes with its answer.
+    assert job["id"] not in (await kept_text(service))["job_items"]
     assert (done["status"], done["answered"], done["reserved"]) == ("done", 450, 0)
     told = await results(service, caller, job["id"])
     assert [one["id"] for one in told] == [item["id"] for item in items]
