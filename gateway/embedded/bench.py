@@ -29,9 +29,9 @@ from gateway.embedded.driving import SEED, Drive, Kind, drive
 from gateway.embedded.floor import Floor
 from gateway.embedded.latency import beside, curve
 from gateway.embedded.load import Heard
+from gateway.embedded.ports import free_port, is_free
 from gateway.embedded.processes import ServerError
 from gateway.embedded.reporting import BATCH, Figures, Measured, Size, console, report
-from gateway.embedded.supervision import free_port, is_free
 from gateway.registry import synthetic
 
 CONNECTIONS: Final = 64

@@ -17,9 +17,10 @@ from typing import Final
 
 import asyncpg
 
+from gateway.embedded.ports import HOST
 from gateway.embedded.postgres import PostgresServer, program
 from gateway.embedded.processes import ENVIRONMENT, ServerError, account_for
-from gateway.embedded.supervision import HOST, beside, write_private
+from gateway.embedded.supervision import beside, write_private
 
 STANDBY: Final = "gateway_standby"
 SYNCHRONOUS_SECONDS: Final = 60.0

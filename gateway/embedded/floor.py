@@ -15,10 +15,10 @@ from typing import Final
 import asyncpg
 
 from gateway.embedded.demo import DATABASE, Standing
+from gateway.embedded.ports import HOST
 from gateway.embedded.postgres import program
 from gateway.embedded.processes import ServerError
 from gateway.embedded.provisioning import Provisioned
-from gateway.embedded.supervision import HOST
 
 _DATABASE: Final = "floor"
 _TPS: Final = re.compile(r"^tps = ([0-9.]+) ", re.MULTILINE)

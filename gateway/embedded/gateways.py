@@ -14,8 +14,8 @@ from typing import Final
 
 import psutil
 
+from gateway.embedded.ports import HOST
 from gateway.embedded.processes import LAUNCHER, ServerError
-from gateway.embedded.supervision import HOST
 
 READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal, Self
 
-from gateway.embedded.supervision import HOST
+from gateway.embedded.ports import HOST
 
 AT_ONCE: Final = 1 << 16
 # Of what a client says first: in PostgreSQL's greeting its application's name.

@@ -22,9 +22,9 @@ from urllib.parse import quote
 
 from typing_extensions import override
 
+from gateway.embedded.ports import HOST
 from gateway.embedded.processes import Account, Child, ServerError, command_line
 from gateway.embedded.supervision import (
-    HOST,
     Step,
     Supervised,
     beside,

@@ -25,9 +25,9 @@ from gateway.embedded import demo, samples
 from gateway.embedded.asking import FAR, Asking, Partner
 from gateway.embedded.gateways import GatewayProcess
 from gateway.embedded.passage import Passage
+from gateway.embedded.ports import HOST, free_port, is_free
 from gateway.embedded.postgres import PostgresServer
 from gateway.embedded.provisioning import Provisioned
-from gateway.embedded.supervision import HOST, free_port, is_free
 from gateway.embedded.valkey import ValkeyServer
 from gateway.registry import synthetic
 from gateway.settings import NumberedKeys

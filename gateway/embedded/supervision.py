@@ -8,9 +8,7 @@ killed and which is still shutting down. A start ends it first, then starts afre
 
 import fcntl
 import os
-import secrets
 import signal
-import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from typing import ClassVar, Final
 
 import structlog
 
+from gateway.embedded.ports import free_port, is_free
 from gateway.embedded.processes import (
     Account,
     Child,
@@ -30,12 +29,6 @@ from gateway.embedded.processes import (
 
 log = structlog.get_logger(__name__)
 
-HOST: Final = "127.0.0.1"
-# Below the ports that outgoing connections borrow (from 32768 on Linux, 49152 on
-# macOS). In that range a client that keeps asking for a stopped server can be given
-# the server's own port, connect to itself, and keep it from starting again.
-PORTS: Final = range(20_000, 30_000)
-PORT_ATTEMPTS: Final = 50
 QUIET_S: Final = 60.0
 POLL_S: Final = 0.02
 
@@ -219,10 +212,7 @@ class Supervised(ABC):
         remembered = self._remembered_port()
         if remembered is not None and is_free(remembered):
             return remembered
-        for _ in range(PORT_ATTEMPTS):
-            if is_free(candidate := secrets.choice(PORTS)):
-                return candidate
-        raise ServerError(f"No free port for {self.title} on {HOST}.")
+        return free_port()
 
     def _refuse_foreign_folder(self, account: Account) -> None:
         owner = owner_of_content(self.folder)
@@ -280,22 +270,6 @@ def wait_until(condition: Callable[[], bool], patience: float) -> bool:
             return False
         time.sleep(POLL_S)
     return True
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen here (as the servers do, ignoring TIME_WAIT)."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-            probe.listen()
-        except OSError:
-            return False
-    return True
-
-
-def free_port() -> int:
-    return next(port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
 
 
 def make_private_folder(path: Path, account: Account) -> None:

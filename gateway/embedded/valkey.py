@@ -16,9 +16,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from typing_extensions import override
 
+from gateway.embedded.ports import HOST
 from gateway.embedded.processes import Account, ServerError, command_line
 from gateway.embedded.supervision import (
-    HOST,
     Step,
     Supervised,
     make_private_folder,

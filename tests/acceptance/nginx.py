@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import secrets
 import shutil
 import ssl
 import subprocess
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.embedded.supervision import PORTS, is_free
+from gateway.embedded.ports import free_port, is_free
 from gateway.embedded.wire import HERE, LONGEST_HEAD, Connection
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -138,7 +137,7 @@ async def running(
     folder: Path, gateway: int, changes: Mapping[str, str] | None = None
 ) -> AsyncIterator[Nginx]:
     """One before the gateway on that port; it is gone afterwards."""
-    nginx = Nginx(folder, next(port for _ in PORTS if is_free(port := _any_port())))
+    nginx = Nginx(folder, free_port())
     write_certificate(folder, "gateway", NAME)
     write_certificate(folder, "clients", "bank.example")
     written = write_configuration(folder, nginx.port, gateway, changes or {})
@@ -160,10 +159,6 @@ def _start(folder: Path, configuration: Path) -> "subprocess.Popen[bytes]":
             stdout=said,
             stderr=said,
         )
-
-
-def _any_port() -> int:
-    return secrets.choice(PORTS)
 
 
 async def _listening(process: "subprocess.Popen[bytes]", nginx: Nginx) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 import yaml  # type: ignore[import-untyped]  # it has no types; it comes with Litestar
 
-from tests.integration.witnesses import free_port
+from gateway.embedded.ports import free_port
 
 DEPLOYED: Final = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
 PROGRAM: Final = shutil.which("prometheus")

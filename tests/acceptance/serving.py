@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -12,7 +11,7 @@ from typing import Final
 import psutil
 
 from gateway.embedded.gateways import GatewayProcess
-from gateway.embedded.supervision import PORTS, is_free
+from gateway.embedded.ports import free_port
 from tests.acceptance.wire import Connection
 
 READY_SECONDS: Final = 30.0
@@ -29,8 +28,7 @@ class Gateway(GatewayProcess):
     def __init__(
         self, environment: Mapping[str, str], log_file: Path, *, port: int | None = None
     ) -> None:
-        free = (port for _ in PORTS if is_free(port := secrets.choice(PORTS)))
-        port = port or next(free)
+        port = port or free_port()
         path = {"PATH": os.environ["PATH"]}
         super().__init__({**path, **environment, "GATEWAY_PORT": str(port)}, log_file)
 

@@ -29,7 +29,7 @@ from gateway.console.operating import AGAIN_MS
 from gateway.embedded import callers
 from gateway.embedded.demo import Standing, standing
 from gateway.embedded.driving import SEED, Drive, Kind, drive
-from gateway.embedded.supervision import HOST, free_port
+from gateway.embedded.ports import HOST, free_port
 from gateway.embedded.wire import Connection
 from gateway.partners import keeping
 from gateway.registry import synthetic

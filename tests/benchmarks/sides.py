@@ -14,7 +14,7 @@ import asyncpg
 from gateway.clock import ServerClock
 from gateway.embedded import callers, demo, samples
 from gateway.embedded.demo import Standing
-from gateway.embedded.supervision import free_port
+from gateway.embedded.ports import free_port
 from gateway.partners import keeping
 from gateway.partners.directory import Directory
 from gateway.postgres import Link

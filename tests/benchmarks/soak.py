@@ -28,7 +28,7 @@ from gateway.embedded import callers
 from gateway.embedded.demo import Standing, standing
 from gateway.embedded.driving import SEED, Drive, Kind, drive
 from gateway.embedded.load import Heard
-from gateway.embedded.supervision import free_port
+from gateway.embedded.ports import free_port
 from gateway.registry import synthetic
 from tests.benchmarks.parts import held, parts, used_memory
 from tests.benchmarks.soaked import BATCH, MIX, Sample, Window, console, report, show

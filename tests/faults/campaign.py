@@ -30,7 +30,7 @@ from rich.console import Console
 from gateway.audit.charges import Charges
 from gateway.embedded.judging import keeps_to_rate
 from gateway.embedded.passage import Passage
-from gateway.embedded.supervision import HOST
+from gateway.embedded.ports import HOST
 from gateway.embedded.valkey import ValkeyServer
 from gateway.postgres import pool
 from gateway.quota.reconciliation import reconcile

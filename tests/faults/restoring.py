@@ -13,9 +13,10 @@ from typing import Final
 import asyncpg
 
 from gateway.embedded.copies import access_to
+from gateway.embedded.ports import HOST
 from gateway.embedded.postgres import PostgresServer, program
 from gateway.embedded.processes import account_for
-from gateway.embedded.supervision import HOST, beside, write_private
+from gateway.embedded.supervision import beside, write_private
 
 RECEIVER: Final = "pg_receivewal"
 PATIENCE: Final = 30.0

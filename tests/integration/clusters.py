@@ -12,8 +12,9 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.retry import Retry
 from typing_extensions import override
 
+from gateway.embedded.ports import HOST
 from gateway.embedded.processes import Account
-from gateway.embedded.supervision import HOST, write_private
+from gateway.embedded.supervision import write_private
 from gateway.embedded.valkey import ValkeyServer
 
 MASTERS: Final = 3

@@ -16,6 +16,7 @@ from threading import Thread
 import asyncpg
 import pytest
 
+from gateway.embedded.ports import HOST
 from gateway.embedded.postgres import PostgresServer, program
 from gateway.embedded.processes import (
     ServerError,
@@ -23,7 +24,7 @@ from gateway.embedded.processes import (
     account_for,
     command_line,
 )
-from gateway.embedded.supervision import HOST, Supervised
+from gateway.embedded.supervision import Supervised
 from gateway.embedded.valkey import ValkeyServer
 from gateway.embedded.valkey import program as valkey_program
 
@@ -331,9 +332,7 @@ def test_no_password_on_any_command_line(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a signal of the Linux kernel")
-def test_servers_end_with_a_killed_supervisor_and_start_again(
-    folder: Path,
-) -> None:
+def test_servers_end_with_a_killed_supervisor_and_start_again(folder: Path) -> None:
     supervisor = subprocess.Popen(  # noqa: S603  # our own interpreter and text
         [sys.executable, "-c", SUPERVISOR, str(folder)], stdout=subprocess.PIPE
     )

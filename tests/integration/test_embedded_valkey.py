@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from gateway.embedded.supervision import HOST
+from gateway.embedded.ports import HOST
 from gateway.embedded.valkey import ValkeyServer
 
 pytestmark = pytest.mark.integration

@@ -17,6 +17,7 @@ from gateway.audit import merkle, tree
 from gateway.audit.checkpoint import Checkpoint, Signer
 from gateway.audit.courier import Courier, KnownWitness, Outcome
 from gateway.audit.witness import Submission
+from gateway.embedded.ports import free_port
 from gateway.postgres import Connection
 from tests.conftest import Database
 from tests.integration.witnesses import (
@@ -27,7 +28,6 @@ from tests.integration.witnesses import (
     SIGNER,
     Served,
     WatchedLog,
-    free_port,
     sealing_process,
     served,
 )

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +22,7 @@ from gateway.audit.courier import Courier, KnownWitness, Outcome
 from gateway.audit.entry import Entry, batch_number, parse_address
 from gateway.audit.sealer import Sealer
 from gateway.clock import from_datetime
+from gateway.embedded.ports import free_port
 from gateway.postgres import Link
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import Actor, Operation, Reason
@@ -50,13 +50,6 @@ class Served:
     @property
     def known(self) -> KnownWitness:
         return KnownWitness(self.url, COSIGNER.key)
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.embedded.passage import Passage
-from gateway.embedded.supervision import HOST
+from gateway.embedded.ports import HOST
 
 SOON = 0.2
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
