@@ -14,7 +14,7 @@ from typing import Any, Final
 from gateway.accounting import Accounted
 from gateway.audit.access import Access
 from gateway.audit.claims import Claim, Claims
-from gateway.audit.entry import KeyName, PurposeName, field_bits
+from gateway.audit.entry import KeyName, PurposeName, field_bits, parsed
 from gateway.audit.idempotency import Attempts
 from gateway.audit.journal import Journal
 from gateway.audit.own_entries import OwnEntries
@@ -95,7 +95,7 @@ def identify(
     access.proved = False
     directory.check_certificate(key, access.certificate, now)
     access.proved = True
-    if key.networks and not (access.address and key.admits(access.address)):
+    if key.networks and not (access.address and key.admits(parsed(access.address))):
         raise AddressNotAllowed
     return key
 

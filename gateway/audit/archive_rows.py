@@ -94,7 +94,7 @@ def write_row(archived: Archived) -> bytes:
         "reason": entry.reason and entry.reason.word,
         "reference": entry.reference,
         "operator": entry.operator,
-        "address": None if entry.address is None else str(entry.address),
+        "address": entry.address,
         "count": entry.count,
         "replay_of": None if entry.replay_of is None else str(entry.replay_of),
     }

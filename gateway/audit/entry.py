@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from json.encoder import encode_basestring as quoted
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 from uuid import UUID
 
 from gateway.audit.idempotency import Attempt
@@ -27,7 +27,8 @@ from gateway.vocabulary import (
     Reason,
 )
 
-Address = IPv4Address | IPv6Address
+# As lines write it: canonical, by RFC 5952. `parse_address` alone makes one.
+Address = NewType("Address", str)
 
 # A batch number: milliseconds of the server's clock, the worker, the worker's counter.
 WORKER_BITS = 11
@@ -102,11 +103,17 @@ def access_id(place: Place) -> str:
     of the batch number, the next 16 the position, and the last 37 are zero. So an
     entry is found by its name without a column or an index for it.
     """
-    rest = place.batch & (1 << BATCH_TIME_SHIFT) - 1
-    high = (place.batch >> BATCH_TIME_SHIFT) << 16 | 0x7000 | rest >> 9
-    low = 0b10 << 62 | (rest & 0x1FF) << 53 | place.position << 37
-    text = f"{high << 64 | low:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    named, low = _halves(place.batch)
+    text = f"{low | place.position << 37:016x}"
+    return f"{named}-{text[:4]}-{text[4:]}"
+
+
+@lru_cache(maxsize=1024)
+def _halves(batch: int) -> tuple[str, int]:
+    """Of an access_id, what all entries of a batch share: 64 bits as text, and 64."""
+    rest = batch & (1 << BATCH_TIME_SHIFT) - 1
+    text = f"{(batch >> BATCH_TIME_SHIFT) << 16 | 0x7000 | rest >> 9:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:]}", 0b10 << 62 | (rest & 0x1FF) << 53
 
 
 def batch_name(at: int) -> str:
@@ -132,23 +139,25 @@ def place_of(name: str) -> Place | None:
     return place if in_range and access_id(place) == name else None
 
 
-def canonical(address: Address) -> Address:
-    """IPv4-mapped IPv6 unwrapped; without a scope, which names our interfaces."""
-    if isinstance(address, IPv6Address):
-        return address.ipv4_mapped or IPv6Address(int(address))
-    return address
-
-
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address:
-    """The canonical address a connection came from."""
-    return canonical(ip_address(text))
+    """The address a connection came from.
+
+    IPv4-mapped IPv6 is unwrapped; a scope, which names an interface of ours, left out.
+
+    Raises:
+        ValueError: it is none.
+    """
+    address = ip_address(text)
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or IPv6Address(int(address))
+    return Address(str(address))
 
 
 @lru_cache(maxsize=4096)
-def address_text(address: Address) -> str:
-    """As the library writes it (RFC 5952), which takes it longer than to look it up."""
-    return str(address)
+def parsed(address: Address) -> IPv4Address | IPv6Address:
+    """As networks compare it."""
+    return ip_address(address)
 
 
 @lru_cache(maxsize=4096)
@@ -199,7 +208,7 @@ def line(entry: Entry, place: Place) -> bytes:
         f'"reason":{_word(entry.reason)},'
         f'"reference":{_text(entry.reference)},'
         f'"operator":{_text(entry.operator)},'
-        f'"address":{_text(None if entry.address is None else address_text(entry.address))},'
+        f'"address":{_text(entry.address)},'
         f'"charged":{entry.charged},'
         f'"count":{entry.count},'
         f'"replay_of":{_text(None if replay is None else str(replay))}}}'

@@ -33,7 +33,7 @@ def _whose(entry: Entry, *, proved: bool) -> object:
     if entry.key is not None and proved:
         return entry.key.number
     address = entry.address
-    if address is not None and address.version == 6:  # noqa: PLR2004 - IP version
+    if address is not None and ":" in address:
         return IPv6Network((address, 64), strict=False)
     return address
 

@@ -138,15 +138,16 @@ class Frontier:
         self.size = size
         self._peaks = list(peaks)
 
-    def add(self, leaf: bytes) -> list[tuple[Node, bytes]]:
-        """Appends a leaf; the subtrees that it completes, the leaf's own first."""
-        completed = [(Node(0, self.size), leaf)]
-        self.size += 1
-        level, index, hashed = 0, self.size - 1, leaf
+    def add(self, leaf: bytes, *, least: int = 0) -> list[tuple[Node, bytes]]:
+        """Appends a leaf; the subtrees that it completes, of that level at least."""
+        level, index, hashed = 0, self.size, leaf
+        completed = [] if least else [(Node(0, index), leaf)]
         while index & 1:
             hashed = node_hash(self._peaks.pop(), hashed)
             level, index = level + 1, index >> 1
-            completed.append((Node(level, index), hashed))
+            if level >= least:
+                completed.append((Node(level, index), hashed))
+        self.size += 1
         self._peaks.append(hashed)
         return completed
 

@@ -98,8 +98,8 @@ SELECT min(batch) AS oldest, max(batch) AS newest FROM batches;
 -- name: entry_at
 -- Which entry has this place? By entries_by_place, in the partitions around $3.
 SELECT
-    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
-    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.batch, e.position, e.at, e.actor, e.outcome, abbrev(e.address) AS address, e.operation, e.institution,
+    e.key, k.id AS key_id, e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
     e.reason, e.reference, e.operator, e.replay_of, s.first_leaf + e.position AS leaf_index
 FROM entries AS e
 LEFT JOIN keys AS k ON k.number = e.key
@@ -115,8 +115,8 @@ WHERE e.batch = $1 AND e.position = $2
 -- entries_of_other_operations or entries_that_failed, else by entries_by_place, widening the
 -- span step by step.
 SELECT
-    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
-    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.batch, e.position, e.at, e.actor, e.outcome, abbrev(e.address) AS address, e.operation, e.institution,
+    e.key, k.id AS key_id, e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
     e.reason, e.reference, e.operator, e.replay_of, s.first_leaf + e.position AS leaf_index
 FROM (
     SELECT * FROM entries
@@ -184,8 +184,8 @@ SELECT min(batch) FROM batches WHERE batch > $1;
 -- name: entries_of_batches
 -- The entries of batches between two numbers. By entries_by_place.
 SELECT
-    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
-    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.batch, e.position, e.at, e.actor, e.outcome, abbrev(e.address) AS address, e.operation, e.institution,
+    e.key, k.id AS key_id, e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
     e.reason, e.reference, e.operator, e.replay_of
 FROM entries AS e
 LEFT JOIN keys AS k ON k.number = e.key
@@ -321,8 +321,8 @@ WHERE e.batch >= $1 AND e.batch < $2 AND e.at >= $5 AND e.at <= $6;
 -- IS TRUE keeps the planner from a join, for which it would go through the batches anew for each
 -- entry wherever it takes a day that grew since its statistics for empty.
 SELECT
-    e.batch, e.position, e.at, e.actor, e.outcome, e.address, e.operation, e.institution, e.key, k.id AS key_id,
-    e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
+    e.batch, e.position, e.at, e.actor, e.outcome, abbrev(e.address) AS address, e.operation, e.institution,
+    e.key, k.id AS key_id, e.purpose, p.name AS purpose_name, e.fields, e.subject_head, e.subject_tail, e.subject_key,
     e.reason, e.reference, e.operator, e.replay_of
 FROM entries AS e
 LEFT JOIN keys AS k ON k.number = e.key

@@ -5,7 +5,8 @@ or '', and what needs another sign has it here. Numbers below 128 are of the typ
 "char", one byte, which asyncpg takes and gives as bytes.
 """
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -15,20 +16,31 @@ from gateway.audit.entry import (
     Entry,
     KeyName,
     PurposeName,
-    address_text,
-    canonical,
     parse_address,
 )
 from gateway.audit.subject import Subject
 from gateway.clock import from_datetime, to_datetime
-from gateway.vocabulary import Actor, Operation, Outcome, Reason
+from gateway.vocabulary import Actor, Operation, Outcome, Reason, Word
 
 # The unspecified address, which no connection comes from.
 _ON_NO_NETWORK: Final = "::"
-_UNSPECIFIED: Final = parse_address(_ON_NO_NETWORK)
 _NO_FIELDS_READ: Final = -1
 _NOBODY: Final = Subject(0, 0, 0)
 _CHARS: Final = [bytes([number]) for number in range(128)]
+W = TypeVar("W", bound=Word)
+
+
+def _by_char(words: type[W]) -> dict[bytes, W]:
+    return {_CHARS[word]: word for word in words}
+
+
+_ACTORS: Final = _by_char(Actor)
+_OUTCOMES: Final = _by_char(Outcome)
+_OPERATIONS: Final[dict[bytes, Operation | None]] = {
+    _CHARS[0]: None,
+    **_by_char(Operation),
+}
+_REASONS: Final[dict[bytes, Reason | None]] = {_CHARS[0]: None, **_by_char(Reason)}
 
 
 def write_entry(entry: Entry) -> tuple[object, ...]:
@@ -42,7 +54,7 @@ def write_entry(entry: Entry) -> tuple[object, ...]:
         to_datetime(entry.at),
         _CHARS[entry.actor],
         _CHARS[entry.outcome],
-        address_text(entry.address) if entry.address else _ON_NO_NETWORK,
+        entry.address or _ON_NO_NETWORK,
         _CHARS[entry.operation or 0],
         entry.institution or 0,
         entry.key.number if entry.key else 0,
@@ -61,20 +73,19 @@ def write_entry(entry: Entry) -> tuple[object, ...]:
 def read_entry(row: asyncpg.Record) -> Entry:
     """The entry a row holds; its line is the one that was hashed when it was written."""
     key, purpose, fields = row["key"], row["purpose"], row["fields"]
-    reason, operation = row["reason"][0], row["operation"][0]
     subject = Subject(row["subject_head"], row["subject_tail"], row["subject_key"])
     return Entry(
         at=from_datetime(row["at"]),
-        actor=Actor.numbered(row["actor"][0]),
-        outcome=Outcome.numbered(row["outcome"][0]),
-        address=_address(canonical(row["address"])),
-        operation=Operation.numbered(operation) if operation else None,
+        actor=_ACTORS[row["actor"]],
+        outcome=_OUTCOMES[row["outcome"]],
+        address=_address(row["address"]),
+        operation=_OPERATIONS[row["operation"]],
         institution=row["institution"] or None,
         key=KeyName(key, row["key_id"]) if key else None,
         purpose=PurposeName(purpose, row["purpose_name"]) if purpose else None,
         fields=None if fields == _NO_FIELDS_READ else fields,
         subject=subject if subject.key else None,
-        reason=Reason.numbered(reason) if reason else None,
+        reason=_REASONS[row["reason"]],
         reference=row["reference"] or None,
         operator=row["operator"] or None,
         count=1 if subject.key else subject.tail,
@@ -82,5 +93,12 @@ def read_entry(row: asyncpg.Record) -> Entry:
     )
 
 
-def _address(stored: Address) -> Address | None:
-    return None if stored == _UNSPECIFIED else stored
+@lru_cache(maxsize=4096)
+def _address(stored: str) -> Address | None:
+    """PostgreSQL writes some IPv6 addresses otherwise than RFC 5952 has it.
+
+    With a mask it is not what we wrote, and is left as it is: the line tells.
+    """
+    if stored == _ON_NO_NETWORK:
+        return None
+    return Address(stored) if "/" in stored else parse_address(stored)

@@ -120,11 +120,11 @@ class Sealer:
             return frontier
         grown = frontier.copy()
         first_leaves: list[int] = []
-        completed: list[tuple[Node, bytes]] = []
+        kept: list[tuple[Node, bytes]] = []
         for batch in taken:
             first_leaves.append(grown.size)
             for leaf in batch.leaves:
-                completed += grown.add(leaf)
+                kept += grown.add(leaf, least=tree.KEPT_LEVEL)
         async with connection.transaction():
             await connection.execute(
                 SQL["insert_seals"],
@@ -132,7 +132,7 @@ class Sealer:
                 [batch.number for batch in taken],
                 [b"".join(batch.leaves) for batch in taken],
             )
-            await self._keep(connection, grown, completed)
+            await self._keep(connection, grown, kept)
         telemetry.SEALED.inc(grown.size - frontier.size)
         return grown
 
@@ -140,10 +140,9 @@ class Sealer:
         self,
         connection: Connection,
         grown: Frontier,
-        completed: list[tuple[Node, bytes]],
+        kept: list[tuple[Node, bytes]],
     ) -> None:
-        """The subtrees that a pass completed, and the log's new head."""
-        kept = [pair for pair in completed if pair[0].level >= tree.KEPT_LEVEL]
+        """The subtrees that a pass completed, of those that are kept, and the log's new head."""
         checkpoint = Checkpoint(self._origin, grown.size, grown.root())
         await connection.execute(
             SQL["insert_nodes"],

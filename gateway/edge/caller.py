@@ -110,9 +110,9 @@ def client_address(request: HttpRequest) -> str:
     if client is None:
         return "unknown"
     address = parse_address(client[0])
-    if address.version == 6:  # noqa: PLR2004 - IP version
+    if ":" in address:
         return str(IPv6Network((address, 64), strict=False))
-    return str(address)
+    return address
 
 
 def begin(request: HttpRequest, operation: Operation) -> Access:

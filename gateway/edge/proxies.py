@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.audit.entry import parse_address
+from gateway.audit.entry import parse_address, parsed
 from gateway.edge import certificates
 from gateway.settings import Network
 
@@ -27,7 +27,7 @@ def judging(networks: Sequence[Network]) -> Callable[[str], tuple[str, bool]]:
     @lru_cache(maxsize=4096)
     def judged(text: str) -> tuple[str, bool]:
         address = parse_address(text)
-        return str(address), any(address in network for network in networks)
+        return address, any(parsed(address) in network for network in networks)
 
     return judged
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from gateway.audit.entry import Address, canonical
+from gateway.audit.entry import Address, parse_address
 from gateway.clock import from_datetime
 from gateway.partners.agreement import fields_of
 from gateway.vocabulary import Operation, Reason
@@ -59,7 +59,7 @@ class Job:
         told["reserved_at"] = from_datetime(row["reserved_at"] or row["created_at"])
         told["created_at"] = from_datetime(row["created_at"])
         told["over_at"] = row["over_at"] and from_datetime(row["over_at"])
-        told["address"] = row["address"] and canonical(row["address"])
+        told["address"] = row["address"] and parse_address(str(row["address"]))
         return cls(**told)
 
     @property

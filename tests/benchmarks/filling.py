@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv4Address
+from ipaddress import IPv4Network
 from itertools import accumulate
 from typing import Final
 
@@ -24,6 +24,7 @@ from gateway.audit import tree
 from gateway.audit.batch import BatchDigests
 from gateway.audit.checkpoint import Checkpoint, Signer
 from gateway.audit.entry import (
+    Address,
     Entry,
     KeyName,
     Place,
@@ -54,6 +55,7 @@ ENTRY_COLUMNS: Final = [
     *("subject_key", "reason", "reference", "operator", "replay_of"),
 ]
 _PURPOSES: Final = [PurposeName(n, "") for n in range(1, 11)]
+_NETWORK: Final = IPv4Network("10.0.0.0/8")
 _DIGITS: Final = "0123456789"
 
 
@@ -111,7 +113,7 @@ def any_entry(
         at=at,
         actor=Actor.INSTITUTION,
         outcome=Outcome.REFUSED if refused else chance.choice(answers),
-        address=IPv4Address((10 << 24) + institution * 4 + chance.randrange(2)),
+        address=Address(str(_NETWORK[institution * 4 + chance.randrange(2)])),
         operation=Operation.VERIFY if verify else Operation.FETCH,
         institution=institution,
         key=key_of(institution),

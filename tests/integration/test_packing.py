@@ -1,7 +1,6 @@
 """A log from before its rows were packed: every line stays what it was."""
 
 import shutil
-from ipaddress import ip_address
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from gateway.audit.entry import (
     access_id,
     batch_number,
     line,
+    parse_address,
 )
 from gateway.audit.inspection import Inspection
 from gateway.clock import from_datetime, to_datetime
@@ -69,7 +69,7 @@ def of_every_kind(at: int) -> list[Entry]:
     flood = logs.refusal(at, times=300)
     flood.operation = None
     strange = logs.refusal(at, 3)
-    strange.address, strange.reason = ip_address("2001:db8::1"), Reason.FORBIDDEN
+    strange.address, strange.reason = parse_address("2001:db8::1"), Reason.FORBIDDEN
     return [logs.answer(at, 1), replayed, full, staff, flood, strange]
 
 

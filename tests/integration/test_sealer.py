@@ -104,13 +104,14 @@ def climbs_to(index: int, size: int, leaf: bytes, path: list[bytes]) -> bytes:
     return r
 
 
+@pytest.mark.parametrize("altered", ["'198.51.100.9'", "set_masklen(address, 24)"])
 async def test_a_row_altered_between_commit_and_seal_stops_the_sealing(
-    database: Database,
+    database: Database, altered: str
 ) -> None:
     await write(database, [3, 4])
     superuser = await asyncpg.connect(database.dsn("superuser"))
     await superuser.execute(
-        "UPDATE entries SET address = '198.51.100.9' WHERE position = 2"
+        f"UPDATE entries SET address = {altered} WHERE position = 2"
     )
     await superuser.close()
     sealing, link = sealer(database)
