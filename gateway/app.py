@@ -307,7 +307,7 @@ def outside_routes(_: HttpRequest, error: Exception) -> Response[bytes]:
     problem: Problem = InternalError()
     if isinstance(error, HTTPException):
         if error.status_code == 405:  # noqa: PLR2004 - HTTP status
-            allowed = (error.headers or {}).get("Allow", "GET")
+            allowed = (error.headers or {}).get("allow", "")
             problem = MethodNotAllowed(tuple(allowed.split(", ")))
         elif error.status_code < 500:  # noqa: PLR2004 - HTTP status
             problem = NotFound()

@@ -9,7 +9,12 @@ from gateway.problems import MethodNotAllowed
 from gateway.vocabulary import Operation
 
 # Litestar would answer OPTIONS by itself, to anyone; HEAD it serves beside GET only.
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_METHODS = tuple(HttpMethod)
+
+
+def known(method: str) -> HttpMethod:
+    """The method, or one that no route has in place of what Litestar does not know."""
+    return HttpMethod(method) if method in _METHODS else HttpMethod.TRACE
 
 
 def refuse_other_methods(
@@ -20,7 +25,7 @@ def refuse_other_methods(
 
     @route(
         path,
-        http_method=[HttpMethod(method) for method in others],
+        http_method=others,
         include_in_schema=False,
         status_code=200,
         name=f"other methods of {path}",

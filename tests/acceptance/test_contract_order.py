@@ -90,6 +90,15 @@ async def test_the_agreement_is_told_before_the_grant(
     assert (answer.status, answer.reason) == (403, "agreement-inactive")
 
 
+@pytest.mark.parametrize("purpose", ["KYC", "no_such_purpose", "k yc", "k" * 64])
+async def test_a_purpose_of_any_spelling_that_nobody_was_granted_is_not_granted(
+    service: Service, callers: dict[str, Caller], purpose: str
+) -> None:
+    body = {**good_body(service), "purpose": purpose}
+    answer = await post(service, callers["free"], json=body)
+    assert (answer.status, answer.reason) == (403, "not-granted")
+
+
 async def test_the_grant_is_told_before_the_limits(
     service: Service, callers: dict[str, Caller]
 ) -> None:
@@ -184,7 +193,8 @@ async def test_another_method_is_refused_once_the_caller_is_known(
     service: Service, path: str, allowed: str
 ) -> None:
     caller = service.newcomer()
-    for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
+    unheard = ("TRACE", "PROPFIND", "A")
+    for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", *unheard):
         source = f"127.0.4.{len(method)}"
         unknown = await service.ask(method, path, source=source)
         assert unknown.status == 401
@@ -192,6 +202,19 @@ async def test_another_method_is_refused_once_the_caller_is_known(
         assert known.status == 405
         assert known.headers["allow"] == allowed
         assert known.access_id is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "has"), [("/log/key", "GET"), ("/console/session", "POST")]
+)
+async def test_a_route_for_everybody_says_which_methods_it_has(
+    service: Service, path: str, has: str
+) -> None:
+    for method in ("PUT", "PROPFIND"):
+        answer = await service.ask(method, path)
+        assert answer.status == 405
+        assert has in answer.headers["allow"].split(", ")
+        assert method not in answer.headers["allow"]
 
 
 async def test_a_path_that_is_no_route_leaves_no_entry(service: Service) -> None:
