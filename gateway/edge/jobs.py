@@ -152,7 +152,7 @@ async def read(request: HttpRequest, job_id: FromPath[str]) -> Response[Any]:
 @get("/v1/jobs/{job_id:str}/results")
 async def results(request: HttpRequest, job_id: FromPath[str]) -> Response[Any]:
     async def work(jobs: Jobs, call: Call[Question]) -> Response[Any]:
-        job = await jobs.find(call, job_id)
+        job = await jobs.find(call, job_id, to_be_told=True)
         if job.status not in _OVER:
             return _answer(job, call, status=202)
         decision = call.decision

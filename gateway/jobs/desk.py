@@ -168,15 +168,20 @@ class Jobs:
         access.access_id = access_id
         return Job.from_row(row)
 
-    async def find(self, call: Call[Question], name: str) -> Job:
-        """How far it is.
+    async def find(
+        self, call: Call[Question], name: str, *, to_be_told: bool = False
+    ) -> Job:
+        """How far it is. If its answers are `to_be_told`, there are some or there may be.
 
         Raises:
-            NotFound: no such job, or it is another institution's.
+            NotFound: no such job, or it is another institution's; or it is cancelled, and
+                its answers were to be told.
         """
         async with self.lookups.accounted(call):
             account = await self.lookups.of_its_own(call)
             job = await self._of(account.institution.id, name)
+            if to_be_told and job.status == "cancelled":
+                raise NotFound
             call.access.reference, call.access.outcome = str(job.id), Outcome.DONE
             return job
 
@@ -196,10 +201,12 @@ class Jobs:
             try:
                 what = End(job, "cancelled", None, entry, generation)
                 ending = end(self.store, self.lookups.limiter, what)
-                access.access_id = await to_its_end(self.tasks, ending)
+                access.access_id, then = await to_its_end(self.tasks, ending)
             except Overtaken:
                 access.outcome = None
                 raise NotFound from None
+            if then is not None:
+                call.decision = account.decision._replace(state=then.state)
 
     async def answers(self, job: Job) -> AsyncIterator[list[Answered]]:
         """What its items were answered, in their order, some at a time."""

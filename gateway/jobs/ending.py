@@ -26,8 +26,10 @@ class End(NamedTuple):
     generation: str
 
 
-async def end(store: Store, limiter: Limiter, what: End) -> str:
-    """Ends it, durably, and gives its units back; the access_id of the entry.
+async def end(store: Store, limiter: Limiter, what: End) -> tuple[str, Decision | None]:
+    """Ends it, durably, and gives its units back.
+
+    The access_id of the entry; and where the institution stands then, if that is told.
 
     What is kept of it is for `forget`: to delete it takes longer than an end may.
 
@@ -39,16 +41,18 @@ async def end(store: Store, limiter: Limiter, what: End) -> str:
         kept = Job.from_row(await change.change("lock", what.job.id))
         await change.execute("end", kept.id, what.status, what.reason)
         (access_id,) = await change.enter([what.entry])
-    await return_units(limiter, kept, what.generation)
-    return access_id
+    return access_id, await return_units(limiter, kept, what.generation)
 
 
-async def return_units(limiter: Limiter, job: Job, generation: str) -> None:
-    """What a job's reservation holds goes back to the windows that it was taken from."""
+async def return_units(limiter: Limiter, job: Job, generation: str) -> Decision | None:
+    """What a job's reservation holds goes back to the windows that it was taken from.
+
+    Of what it gives the state alone is true: the limits are none of the institution's.
+    """
     at = job.reserved_at
     windows = State(at, 0, day_end(at), 0, month_end(at))
     spent = Decision(at, _NO_LIMITS, windows, (), 0, job.reserved, generation)
-    await limiter.give_back(job.institution, spent)
+    return await limiter.give_back(job.institution, spent)
 
 
 async def forget(store: Store) -> None:

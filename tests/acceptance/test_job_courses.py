@@ -63,10 +63,14 @@ async def test_units_are_reserved_and_those_of_a_cancelled_job_are_given_back(
     assert (waiting.status, waiting.headers["retry-after"]) == (202, "5")
     gone = await service.ask("DELETE", f"/v1/jobs/{job}", key=caller.key)
     assert gone.status == 204
+    told = await service.ask("GET", f"/v1/jobs/{job}/results", key=caller.key)
+    assert (told.status, told.reason) == (404, "not-found")
     cancelled = (await read(service, caller, job)).json
     assert (cancelled["status"], cancelled["reserved"]) == ("cancelled", 0)
     answered = cancelled["answered"]
     assert 0 < answered < 500
+    left = SLOW["day"] - answered
+    assert f'"day";r={left};' in gone.headers["ratelimit"]
     await asyncio.sleep(1.5)
     entered = await entries_of(service, caller.institution, "batch.verify")
     assert len(entered) == answered
