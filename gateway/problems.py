@@ -249,3 +249,7 @@ class InternalError(Failure):
     """A fault of ours that nothing above foresaw."""
 
     reason = Reason.INTERNAL_ERROR
+
+
+class CallerGone(Exception):
+    """The connection ended before the body did: nobody's refusal, and no fault of ours."""

@@ -31,7 +31,7 @@ from gateway.clock import SECOND, ServerClock
 from gateway.gathering import Gatherer, Unanswered
 from gateway.leisure import at_leisure
 from gateway.postgres import Connection, Link
-from gateway.problems import AuditUnavailable, Problem
+from gateway.problems import AuditUnavailable, CallerGone, Problem
 from gateway.settings import NumberedKeys
 from gateway.vocabulary import Outcome, Reason
 
@@ -378,7 +378,7 @@ class Recording:
             access.outcome, access.reason = error.outcome, error.reason
         elif error is not None:
             access.outcome = Outcome.FAILED
-            if isinstance(error, Exception):
+            if isinstance(error, Exception) and not isinstance(error, CallerGone):
                 access.reason = Reason.INTERNAL_ERROR
         if error is None and access.parts is not None:
             await self._journal.record_all(access.parts)

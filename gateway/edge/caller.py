@@ -39,6 +39,7 @@ from gateway.postgres import SERVER_GONE
 from gateway.problems import (
     ArchiveUnavailable,
     AuditUnavailable,
+    CallerGone,
     Forbidden,
     InternalError,
     PayloadTooLarge,
@@ -60,10 +61,6 @@ MOST_BATCH_BODY: Final = 1024 * 1024
 # the waiting counts, not what the gateway does between its pieces.
 BODY_SECONDS: Final = 10.0
 BYTES_A_SECOND: Final = 16 * 1024
-
-
-class CallerGone(Exception):
-    """The connection ended before the body did."""
 
 
 @dataclass(frozen=True, slots=True)

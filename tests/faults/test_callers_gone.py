@@ -76,9 +76,8 @@ async def test_a_call_given_up_before_its_question_was_whole_is_entered_as_faile
     await send_and_hang_up(service, caller, b'{"nik": ', declared=200, stay=0.1)
     await asyncio.sleep(SETTLED)
     entered = await of_institution(service.auditor_dsn, caller.institution)
-    assert [(entry["outcome"], entry["charged"]) for entry in entered] == [
-        ("failed", 0)
-    ]
+    told = [(one["outcome"], one["reason"], one["charged"]) for one in entered]
+    assert told == [("failed", None, 0)]
     labels = {"operation": "fetch", "outcome": "failed"}
     # No fault of ours, by which alerts count.
     assert await metric(service, "gateway_calls_total", **labels, reason="") == 1
