@@ -40,7 +40,7 @@ async def test_all_faults_come_at_once_and_no_value_is_echoed(
 ) -> None:
     body = {
         "nik": "31710145019",
-        "purpose": "KYC!",
+        "purpose": "k" * 65,
         "claims": {"name": "", "shoe_size": "44w", "birth_date": "1990-13-41"},
         "reference": "r" * 65,
         "operator": f"budi {NIK}",

@@ -177,9 +177,9 @@ def test_other_free_text_is_taken_as_it_is(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, "", "KYC", "k yc", "-kyc", "1kyc", "kyc\n", "k" * 33, "kyç", "\ud800", 3],
+    [None, "", "kyc\n", "k" * 65, "\ud800", "3171014501900001", 3],
 )
-def test_a_purpose_is_the_name_of_one(value: object) -> None:
+def test_a_purpose_is_a_text(value: object) -> None:
     faults: list[Fault] = []
     assert strict.read_purpose(value, faults) is None
     assert [fault.pointer for fault in faults] == ["/purpose"]
