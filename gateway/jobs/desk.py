@@ -21,8 +21,8 @@ from gateway.jobs.job import KEPT_SECONDS, MOST_AT_ONCE, MOST_ITEMS, Job, job_id
 from gateway.jobs.store import Overtaken, Store
 from gateway.jobs.vault import Answered, Vault
 from gateway.lookup import Lookups
-from gateway.partners.agreement import applicable, permit
-from gateway.partners.directory import Institution
+from gateway.partners.agreement import Agreement, applicable, permit
+from gateway.partners.directory import Institution, Key
 from gateway.problems import (
     AgreementInactive,
     AuditUnavailable,
@@ -76,19 +76,15 @@ class Jobs:
             job = UUID(batch_name(held.clock.now()))
             accepted: Job | None = None
             try:
-                keep = self._may(institution, upload)
-                if keep:
-                    await self._begin(call, job, upload)
+                may = self._may(institution, upload)
+                keep = may and await self._begin(call, job, upload)
                 await self._receive(call, job, upload, keep=keep)
-                operation, purpose = upload.operation, upload.purpose
-                if upload.faults or operation is None or purpose is None:
-                    raise InvalidRequest(upload.faults)
-                agreement, _ = await held.granted(
-                    (institution, key),
-                    purpose,
-                    operations=("batch", operation),
-                    fields=upload.fields,
-                )
+                agreement = await self._granted((institution, key), upload)
+                if not may:
+                    # Its agreement has begun since.
+                    raise AgreementInactive
+                if not keep:
+                    raise QuotaExceeded(("jobs",), _RETRY_SECONDS)
                 await held.admit(call, key, agreement, units=upload.items)
                 accepted = await to_its_end(self.tasks, self._accept(call, job, upload))
             finally:
@@ -96,6 +92,17 @@ class Jobs:
                     # Of what was accepted, though nobody could tell, nothing is dropped.
                     await self._drop(job)
             return accepted
+
+    async def _granted(
+        self, caller: tuple[Institution, Key], upload: Upload
+    ) -> Agreement:
+        operation, purpose = upload.operation, upload.purpose
+        if upload.faults or operation is None or purpose is None:
+            raise InvalidRequest(upload.faults)
+        agreement, _ = await self.lookups.granted(
+            caller, purpose, operations=("batch", operation), fields=upload.fields
+        )
+        return agreement
 
     async def _drop(self, job: UUID) -> None:
         """Now, or when it is an hour old."""
@@ -122,15 +129,15 @@ class Jobs:
             return False
         return True
 
-    async def _begin(self, call: Call[Upload], job: UUID, upload: Upload) -> None:
+    async def _begin(self, call: Call[Upload], job: UUID, upload: Upload) -> bool:
+        """False where as many are under way as may be."""
         access = call.access
         begun = await self.store.fetch(
             *("begin", job, access.institution, access.key and access.key.number),
             *(access.address, OPERATIONS[str(upload.operation)], upload.purpose),
             *(self.vault.newest, "receiving", MOST_AT_ONCE),
         )
-        if not begun:
-            raise QuotaExceeded(("jobs",), _RETRY_SECONDS)
+        return bool(begun)
 
     async def _receive(
         self, call: Call[Upload], job: UUID, upload: Upload, *, keep: bool

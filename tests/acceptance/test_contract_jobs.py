@@ -228,6 +228,14 @@ async def test_four_jobs_may_be_under_way_at_once(service: Service) -> None:
     assert [answer.status for answer in told] == [202] * 4 + [429]
     assert told[4].json["violated-policies"] == ["jobs"]
     assert told[4].headers["retry-after"] == "60"
+    (entry,) = [
+        one
+        for one in await entries_of(service, caller.institution, "job.submit")
+        if one["outcome"] == "refused"
+    ]
+    assert entry["count"] == len(items)
+    malformed = await submit(service, caller, [{**items[0], "nik": "1"}])
+    assert (malformed.status, malformed.reason) == (400, "invalid-request")
     for answer in told[:4]:
         await service.ask("DELETE", f"/v1/jobs/{answer.json['id']}", key=caller.key)
 
