@@ -155,7 +155,9 @@ def build(worker: Worker, tasks: asyncio.TaskGroup) -> Services:
         ),
         journal=journal,
         subjects=worker.subjects,
-        own_entries=OwnEntries(worker.receipts, worker.auditor, worker.archive),
+        own_entries=OwnEntries(
+            worker.receipts, worker.auditor, worker.archive, tasks=tasks
+        ),
         sealed=SealedLog(worker.auditor),
         attempts=Attempts(worker.peppers),
         claims=Claims(

@@ -96,6 +96,29 @@ async def to_its_end(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T]) -> 
     Raises:
         whatever the work does; RuntimeError, if the group ends before it.
     """
+    return await settled(_begun(tasks, work))
+
+
+async def within(
+    seconds: float, tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T]
+) -> T:
+    """What the work gives. If it takes longer, it is left to end by itself.
+
+    To cancel what asks a database waits for the database, and one that hangs keeps silent.
+
+    Raises:
+        TimeoutError: after so many seconds; whatever the work does before, as above.
+    """
+    outcome = _begun(tasks, work)
+    # Also where nobody waits for it any more: else it would be told as lost.
+    outcome.add_done_callback(asyncio.Future.exception)
+    done, _ = await asyncio.wait({outcome}, timeout=seconds)
+    if not done:
+        raise TimeoutError
+    return outcome.result()
+
+
+def _begun(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T]) -> Outcome[T]:
     outcome: Outcome[T] = Outcome(loop=asyncio.get_running_loop())
 
     async def tell() -> None:
@@ -108,7 +131,7 @@ async def to_its_end(tasks: asyncio.TaskGroup, work: Coroutine[Any, Any, T]) -> 
                 outcome.set_exception(RuntimeError("the application ends"))
 
     tasks.create_task(tell())
-    return await settled(outcome)
+    return outcome
 
 
 class Gatherer(Generic[Ask, Answer]):

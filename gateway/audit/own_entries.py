@@ -5,12 +5,21 @@ against a mistake in a query of ours; not against a worker in foreign hands, whi
 could set another institution's number.
 """
 
+import asyncio
+from typing import Final
+
+import asyncpg
+
 from gateway.audit.archived import Archive
 from gateway.audit.entry import Place, batch_instant, place_of
 from gateway.audit.inspection import SQL, Criteria, Mark, Page, page_of, read_line
 from gateway.clock import to_datetime
-from gateway.postgres import Pool
+from gateway.gathering import within
+from gateway.postgres import SERVER_GONE, Pool
+from gateway.problems import AuditUnavailable
 from gateway.vocabulary import Outcome
+
+ANSWER_SECONDS: Final = 0.9
 
 
 class OwnEntries:
@@ -19,7 +28,10 @@ class OwnEntries:
     The archive's list of days and the seals are read by the auditor's.
     """
 
-    def __init__(self, pool: Pool, auditor: Pool, archive: Archive) -> None:
+    def __init__(
+        self, pool: Pool, auditor: Pool, archive: Archive, *, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._tasks = tasks
         self._pool = pool
         self._auditor = auditor
         self._archive = archive
@@ -42,23 +54,34 @@ class OwnEntries:
         """The line with this access_id and its leaf index (None until sealed).
 
         Another institution's is not found, as if it were missing.
+
+        Raises:
+            AuditUnavailable: the log does not answer, within a second if it is not archived.
         """
         place = place_of(access_id)
         if place is None:
             return None
-        around = to_datetime(batch_instant(place.batch))
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(readonly=True),
-        ):
-            await connection.execute(SQL["act_for_institution"], str(institution))
-            row = await connection.fetchrow(SQL["entry_at"], *place, around)
+        try:
+            row = await within(
+                ANSWER_SECONDS, self._tasks, self._live(place, institution)
+            )
+        except SERVER_GONE as error:
+            raise AuditUnavailable(fate_unknown=False) from error
         if row is None:
             return await self._archived(place, institution)
         # The policy hides them already, unless this logs in as another role.
         if row["institution"] != institution:
             return None
         return read_line(row), row["leaf_index"]
+
+    async def _live(self, place: Place, institution: int) -> asyncpg.Record | None:
+        around = to_datetime(batch_instant(place.batch))
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(readonly=True),
+        ):
+            await connection.execute(SQL["act_for_institution"], str(institution))
+            return await connection.fetchrow(SQL["entry_at"], *place, around)
 
     async def _archived(
         self, place: Place, institution: int

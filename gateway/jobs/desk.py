@@ -8,17 +8,19 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
+
+import asyncpg
 
 from gateway.audit.entry import batch_name, field_bits
 from gateway.batching import OPERATIONS, Item
 from gateway.calls import Call, Question
 from gateway.clock import to_datetime
-from gateway.gathering import to_its_end
+from gateway.gathering import to_its_end, within
 from gateway.jobs.ending import End, end
 from gateway.jobs.job import KEPT_SECONDS, MOST_AT_ONCE, MOST_ITEMS, Job, job_id
-from gateway.jobs.store import Overtaken, Store
+from gateway.jobs.store import ANSWER_SECONDS, Overtaken, Store
 from gateway.jobs.vault import Answered, Vault
 from gateway.lookup import Lookups
 from gateway.partners.agreement import Agreement, applicable, permit
@@ -132,7 +134,7 @@ class Jobs:
     async def _begin(self, call: Call[Upload], job: UUID, upload: Upload) -> bool:
         """False where as many are under way as may be."""
         access = call.access
-        begun = await self.store.fetch(
+        begun = await self._ask(
             *("begin", job, access.institution, access.key and access.key.number),
             *(access.address, OPERATIONS[str(upload.operation)], upload.purpose),
             *(self.vault.newest, "receiving", MOST_AT_ONCE),
@@ -227,9 +229,17 @@ class Jobs:
             yield answers
             place = row["first"] + len(answers)
 
+    async def _ask(self, query: str, *values: Any) -> list[asyncpg.Record]:
+        """What the store gives to a caller who waits: within a second."""
+        asking = self.store.fetch(query, *values)
+        try:
+            return await within(ANSWER_SECONDS, self.tasks, asking)
+        except TimeoutError as error:
+            raise AuditUnavailable(fate_unknown=False) from error
+
     async def _of(self, institution: int, name: str) -> Job:
         number = job_id(name)
-        rows = number and await self.store.fetch("find", number, institution)
+        rows = number and await self._ask("find", number, institution)
         if not rows:
             raise NotFound
         return Job.from_row(rows[0])

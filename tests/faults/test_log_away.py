@@ -111,6 +111,35 @@ async def test_a_call_whose_counters_are_to_be_made_from_a_log_that_hangs_is_tol
     assert day["quota"] - day["remaining"] == 1
 
 
+async def test_jobs_and_receipts_are_refused_soon_by_a_log_that_hangs(
+    service: Service,
+) -> None:
+    caller = service.newcomer()
+    question = questions.fetch(caller, nik_of(service.residents[9]), ["name"])
+    access = (await service.put(question)).access_id
+    job = "0199a7b0-3c00-7f8f-9e1e-a29f2d343427"
+    line = b'{"id": "1", "nik": "%s", "fields": ["name"]}' % nik_of(
+        service.residents[9]
+    ).encode("ascii")
+    headers = {"Content-Type": "application/x-ndjson"}
+    target = "/v1/jobs?operation=fetch&purpose=treatment"
+    async with away(service.log, "frozen"), asyncio.TaskGroup() as tasks:
+        asked = [
+            tasks.create_task(service.ask("GET", path, key=caller.key))
+            for path in (f"/v1/receipts/{access}", f"/v1/jobs/{job}")
+        ]
+        asked.append(
+            tasks.create_task(
+                service.ask("POST", target, key=caller.key, headers=headers, body=line)
+            )
+        )
+        told = [await one for one in asked]
+    for answer in told:
+        assert answer.status == 503
+        assert answer.reason in REASONS
+        assert answer.seconds <= ANSWER_SECONDS + SLACK
+
+
 async def test_a_call_refused_while_the_log_is_away_is_not_charged(
     service: Service,
 ) -> None:

@@ -157,7 +157,7 @@ async def lookups_over(
                 ),
                 journal=journal,
                 subjects=SubjectKeys(SECRETS),
-                own_entries=OwnEntries(own, everything, Archive(None)),
+                own_entries=OwnEntries(own, everything, Archive(None), tasks=tasks),
                 sealed=SealedLog(everything),
                 attempts=Attempts(SECRETS),
                 claims=Claims(links["claims"], tasks=tasks),

@@ -1,5 +1,6 @@
 """Archived days answer as if they had never left: the same bytes, in the same order."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -108,10 +109,13 @@ async def test_a_receipt_from_the_archive_is_its_own_institutions_alone(
     log: PastLog,
 ) -> None:
     database = log.database
-    async with pool(
-        database.dsn("receipts"), name="receipts", size=1, statement_seconds=5
-    ) as receipts:
-        own = OwnEntries(receipts, log.auditor, Archive(log.folder))
+    async with (
+        pool(
+            database.dsn("receipts"), name="receipts", size=1, statement_seconds=5
+        ) as receipts,
+        asyncio.TaskGroup() as tasks,
+    ):
+        own = OwnEntries(receipts, log.auditor, Archive(log.folder), tasks=tasks)
         some = list(log.names)[::80]
         before = {(name, n): await own.entry(name, n) for name in some for n in (1, 2)}
         await log.archive(log.eve, *log.days)

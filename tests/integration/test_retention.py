@@ -1,5 +1,6 @@
 """What is kept no longer is gone, says so, and is still proven to have been."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
@@ -163,10 +164,12 @@ async def test_summaries_of_whole_hours_outlive_the_entries(log: PastLog) -> Non
 async def test_an_expired_receipt_is_as_missing_for_an_institution(
     log: PastLog,
 ) -> None:
-    own = OwnEntries(log.auditor, log.auditor, Archive(log.folder))
+    archive = Archive(log.folder)
     await expire(log, log.days[1])
-    for name in names_of(log, log.days[0])[:9]:
-        assert await own.entry(name, 1) is None
+    async with asyncio.TaskGroup() as tasks:
+        own = OwnEntries(log.auditor, log.auditor, archive, tasks=tasks)
+        for name in names_of(log, log.days[0])[:9]:
+            assert await own.entry(name, 1) is None
 
 
 @pytest.mark.slow

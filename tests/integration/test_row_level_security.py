@@ -92,8 +92,8 @@ async def test_a_receipt_is_found_by_its_own_institution_alone(
         pool(database.dsn(role), name=role, size=1, statement_seconds=5)
         for role in ("receipts", "auditor")
     )
-    async with receipts, auditor:
-        own = OwnEntries(receipts, auditor, Archive(None))
+    async with receipts, auditor, asyncio.TaskGroup() as tasks:
+        own = OwnEntries(receipts, auditor, Archive(None), tasks=tasks)
         for institution, other in ((1, 2), (2, 1)):
             for access_id in written[institution]:
                 found = await own.entry(access_id, institution)
