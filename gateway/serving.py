@@ -27,6 +27,7 @@ from gateway.settings import (
     SealSettings,
     ServeSettings,
     TraceSettings,
+    read_canaries,
     read_client_secret,
     read_oidc,
     read_settings,
@@ -103,6 +104,7 @@ def serve() -> None:
     """
     settings, sealing = read_settings(ServeSettings), read_settings(SealSettings)
     read_witnesses(sealing.witnesses_file)
+    read_canaries(settings.canaries_file)
     _must_be_traceable()
     oidc = read_oidc()
     if oidc is not None:
@@ -133,6 +135,14 @@ def _must_be_traceable() -> None:
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: "
             "install requirements-tracing.lock in place of requirements.lock."
         )
+    from gateway.edge import tracing  # noqa: PLC0415 - for those who want it alone
+
+    try:
+        tracing.exporting().shutdown()
+    except ValueError as error:
+        # Its own text ends with the value.
+        why = str(error).partition(" but got ")[0].rstrip(".")
+        raise BadSetting(f"A setting of OpenTelemetry is bad ({why}).") from None
 
 
 def _allow_open_files() -> None:

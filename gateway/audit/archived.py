@@ -141,13 +141,17 @@ class Archive:
         limit: int,
         days: Sequence[ArchivedDay],
     ) -> list[Archived]:
-        earliest, latest = days[-1].begins, days[0].ends
+        from_at, to_at = days[-1].begins, days[0].ends
+        if criteria.from_at is not None:
+            from_at = max(from_at, criteria.from_at)
+        if criteria.to_at is not None:
+            to_at = min(to_at, criteria.to_at)
         rows = await self._ask(
             STATEMENTS["page"].replace(_CONDITIONS, terms[0]),
             days,
             [
-                max(earliest, criteria.from_at or earliest),
-                min(latest, criteria.to_at or latest),
+                from_at,
+                to_at,
                 below.at,
                 below.at,
                 below.batch,

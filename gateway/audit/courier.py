@@ -154,7 +154,9 @@ class Courier:
         """
         own = self._cosigned[0] if self._cosigned else 0
         row = await connection.fetchrow(SQL["cosigned_above"], own)
-        return await tree.head(connection) if row is None else Head(*row)
+        head = await tree.head(connection) if row is None else Head(*row)
+        # Of an empty log there is no history to hold anybody to.
+        return head if head and head.size else None
 
     async def carry(
         self, connection: Connection, client: httpx.AsyncClient, head: Head

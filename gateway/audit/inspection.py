@@ -247,8 +247,8 @@ async def _extent(connection: Reader, criteria: Criteria) -> tuple[int, int]:
     oldest = batch_instant(row["oldest"]) - 60 * SECOND
     newest = batch_instant(row["newest"]) + SECOND
     return (
-        max(oldest, criteria.from_at or oldest),
-        min(newest, criteria.to_at or newest),
+        oldest if criteria.from_at is None else max(oldest, criteria.from_at),
+        newest if criteria.to_at is None else min(newest, criteria.to_at),
     )
 
 

@@ -10,10 +10,11 @@ from gateway.audit.tree import Head
 from gateway.postgres import Pool
 
 MOST_LEAVES: Final = 16_384
-# Witnesses that anybody may ask for: each number's head is remembered.
+# Witnesses that anybody may ask for: each number asked for in vain is remembered.
 MOST_COSIGNED: Final = 32
-# A head is never wrong when it is a little old, and everybody asks for it.
-HEAD_SECONDS: Final = 0.5
+# For so long nobody asks again whether the log is as large as it was, or whether a head
+# has come to have more cosignatures than any had.
+KNOWN_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +47,34 @@ class BeyondHead(Exception):
 
 
 class SealedLog:
-    """Read by the auditor's role; a worker's workers share its short-lived head."""
+    """Read by the auditor's role.
+
+    A head that is told is the newest that is committed: whoever asks one worker and then
+    another is never told a smaller one, which would look like a log that was rolled back.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        # By how many witnesses; and until when.
-        self._heads: dict[int, tuple[float, Head | None]] = {}
+        # So many leaves the log has, as was seen; until when that is enough to know.
+        self._seen, self._seen_until = 0, 0.0
+        # Until when no head is looked for that so many witnesses have cosigned.
+        self._in_vain: dict[int, float] = {}
 
     async def head(self, cosigned: int = 0) -> Head | None:
         """The newest checkpoint that so many witnesses at least have cosigned.
 
-        None before the first, and where there is none among the newest cosignatures.
+        None before the first, and where there is none among the newest cosignatures,
+        all of which have to be read to know it.
         """
         now = asyncio.get_running_loop().time()
-        good_until, head = self._heads.get(cosigned, (now, None))
-        if now >= good_until:
-            async with self._pool.acquire() as connection:
-                head = await tree.head(connection, cosigned)
-            self._heads[cosigned] = now + HEAD_SECONDS, head
+        if now < self._in_vain.get(cosigned, now):
+            return None
+        async with self._pool.acquire() as connection:
+            head = await tree.head(connection, cosigned)
+        if head is not None:
+            self._seen, self._seen_until = head.size, now + KNOWN_SECONDS
+        elif cosigned:
+            self._in_vain[cosigned] = now + KNOWN_SECONDS
         return head
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
@@ -96,21 +107,20 @@ class SealedLog:
             return b"".join(await tree.leaves(connection, start, end))
 
     async def _require(self, sound: bool, size: int) -> None:  # noqa: FBT001 - a condition
-        head = await self.head()
-        if head is not None and size > head.size:
-            # Somebody has seen a head that is newer than ours.
-            self._heads.clear()
-            head = await self.head()
-        if not sound or head is None or size > head.size:
+        if not sound or not await self._has(size):
             raise BeyondHead
+
+    async def _has(self, size: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now < self._seen_until and size <= self._seen:
+            return True
+        head = await self.head()
+        return head is not None and size <= head.size
 
     async def receipt(self, found: tuple[bytes, int | None]) -> Receipt | None:
         """The receipt of an entry as Inspection found it; None until it is sealed."""
         entry, leaf_index = found
-        head = await self.head()
-        if leaf_index is not None and (head is None or leaf_index >= head.size):
-            self._heads.clear()
-            head = await self.head()
+        head = None if leaf_index is None else await self.head()
         if leaf_index is None or head is None or leaf_index >= head.size:
             return None
         hashes = await self.inclusion(leaf_index, head.size)

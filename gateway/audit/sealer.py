@@ -82,7 +82,7 @@ class Sealer:
             while not await connection.fetchval(SQL["try_to_be_the_sealer"]):  # noqa: ASYNC110 - see above
                 await asyncio.sleep(PAUSE)
             log.info("sealing_began")
-            frontier = await self.frontier(connection)
+            frontier = await self.begin(connection)
             while True:
                 frontier = await self.seal(connection, frontier)
                 # A pass looks back over many batches, so one for every few would take from
@@ -96,6 +96,12 @@ class Sealer:
         await connection.execute("SET enable_seqscan = off")
         for idle in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
             await connection.execute(f"SET {idle} = '{FROZEN_SECONDS}s'")
+
+    async def begin(self, connection: Connection) -> Frontier:
+        """The tree so far; of a log without any entry the head is signed too."""
+        if await tree.head(connection) is None:
+            await self._keep(connection, Frontier(), [])
+        return await self.frontier(connection)
 
     async def frontier(self, connection: Connection) -> Frontier:
         """The tree's peaks, from what is kept; they must give the signed root."""

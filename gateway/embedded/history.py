@@ -36,7 +36,7 @@ class History:
             return []
         start = 0 if old is None else old.size
         if head.size == start:
-            return [] if old == head else ["one size has two heads"]
+            return [] if old in {None, head} else ["one size has two heads"]
         if head.size < start:
             return [f"the log shrank from {start} to {head.size}"]
         left, flaws = await self._verified(start, head, self._folder / "grown.ndjson")

@@ -17,8 +17,6 @@ WITNESSES: Final = [
     Cosigner(f"witness.example/{name}", bytes([number]) * 32)
     for number, name in enumerate(("a", "b"), start=1)
 ]
-# What a worker remembers of a head.
-REMEMBERED: Final = 0.5
 
 
 async def checkpoint(service: Service, query: str = "") -> Answer:
@@ -50,7 +48,6 @@ async def cosign(service: Service, note: str, *witnesses: Cosigner) -> None:
             *(size_of(note), witness.key.name, witness.cosign(text, at)),
         )
     await connection.close()
-    await asyncio.sleep(REMEMBERED)
 
 
 async def test_a_head_is_had_with_as_many_cosignatures_as_are_asked_for(

@@ -7,6 +7,10 @@ compared with it line by line.
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from typing import Final
+
+# MTH of no leaves: HASH().
+EMPTY: Final = sha256(b"").digest()
 
 
 class Refused(Exception):
@@ -61,14 +65,15 @@ def check_consistency(
     """That a tree is the beginning of another (§2.1.4.2, steps 1 to 7).
 
     The RFC asks for 0 < first < second. Two trees of one size need no proof: they are
-    one tree.
+    one tree. Nor does the empty tree (§2.1.1), with which every tree begins.
 
     Raises:
         Refused: it is not, or this does not show it.
     """
-    require(0 < first <= second, "the sizes are not in order")
-    if first == second:
-        require(first_hash == second_hash, "two roots of one size")
+    require(0 <= first <= second, "the sizes are not in order")
+    if first in {0, second}:
+        expected = second_hash if first == second else EMPTY
+        require(first_hash == expected, "two roots of one size")
         require(not path, "a proof where none is needed")
         return
     require(path, "the consistency path is empty")
@@ -135,7 +140,7 @@ def range_root(
 
 
 def roots(leaves: Iterable[bytes], sizes: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-    """The roots of a growing tree at these sizes above 0, given in ascending order.
+    """The roots of a growing tree at these sizes, given in ascending order.
 
     Raises:
         Refused: the tree does not become so large.
@@ -144,6 +149,9 @@ def roots(leaves: Iterable[bytes], sizes: Iterable[int]) -> Iterator[tuple[int, 
     size = next(wanted, None)
     # The complete subtrees so far: how many leaves each has, and its hash.
     peaks: list[tuple[int, bytes]] = []
+    while size == 0:
+        yield 0, EMPTY
+        size = next(wanted, None)
     for index, hash_ in enumerate(leaves, 1):
         if size is None:
             return

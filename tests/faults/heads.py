@@ -64,7 +64,7 @@ class Heads:
             await asyncio.sleep(PAUSE)
 
     async def look_over_http(self) -> None:
-        """At workers as they come: what they tell may be half a second old."""
+        """At workers as they come."""
         while not self.ending:
             with suppress(Lost, OSError):
                 answer = await self.service.ask("GET", "/log/checkpoint")

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from gateway.audit.archived import Archive
 from gateway.audit.days import begins, ends
 from gateway.audit.export import Exports, write_export
-from gateway.audit.inspection import Criteria, Mark
+from gateway.audit.inspection import Criteria, Mark, Page
 from gateway.audit.own_entries import OwnEntries
 from gateway.audit.summary import By, Summaries
 from gateway.audit.tree import NotAsSealed
@@ -200,6 +201,20 @@ async def test_rollups_made_anew_keep_what_only_the_archive_could_count(
     await log.owner.execute("SELECT recount_rollups()")
     await log.settle()
     assert [await summaries.summarise(by, *span) for by in By] == before
+
+
+async def test_up_to_the_epoch_the_archive_has_nothing(log: PastLog) -> None:
+    await log.archive(*log.days)
+    archive, newest = Archive(log.folder), Mark(ends(log.days[-1]), 0, 0)
+    everybody, people = Criteria(), Criteria(subjects=PEOPLE)
+    async with log.auditor.acquire() as connection:
+        days = await archive.days(connection, 0, newest.at)
+        for criteria in (everybody, people):
+            assert await archive.page(connection, criteria, newest, 10, days)
+            past = replace(criteria, to_at=0)
+            assert await archive.page(connection, past, newest, 10, days) == []
+            whole = WholeLog(log.auditor, archive)
+            assert await whole.page(past, None, 10) == Page([], None)
 
 
 def tampered(log: PastLog, change: str) -> None:

@@ -304,6 +304,14 @@ async def test_from_is_inclusive_and_to_is_not(log: Log) -> None:
         assert len(page) == 2
 
 
+async def test_up_to_the_epoch_there_is_nothing(log: Log) -> None:
+    asked = Subject(1, 2, 1)
+    await log.write(of(log, 5, log.now, subject=asked))
+    for criteria in (Criteria(), Criteria(institution=5), Criteria(subjects=[asked])):
+        assert len((await log.pages(criteria))[0]) == 1
+        assert await log.pages(replace(criteria, to_at=0)) == [[]]
+
+
 async def test_every_criterion_narrows_and_all_of_them_together(log: Log) -> None:
     kyc, treatment = PurposeName(1, "kyc"), PurposeName(2, "treatment")
     base = of(log, 5, log.now, purpose=kyc)

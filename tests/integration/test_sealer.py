@@ -255,7 +255,9 @@ async def heads_while(database: Database, work: Coroutine[Any, Any, None]) -> in
         going = tasks.create_task(sealing.run())
         await work
         going.cancel()
-    heads: int = await auditor.fetchval("SELECT count(*) FROM checkpoints")
+    heads: int = await auditor.fetchval(
+        "SELECT count(*) FROM checkpoints WHERE size > 0"
+    )
     await auditor.close()
     link.drop()
     return heads
