@@ -1,11 +1,12 @@
 """`gateway institution bind`, `unbind` and `certificates`: keys that need a certificate."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from gateway import options, tables
-from gateway.command_changes import NO_INSTITUTION, answer, change, look, tell
+from gateway.command_changes import NO_INSTITUTION, answer, change, confirm, look
 from gateway.partners import keeping, listing, terms
 from gateway.problems import Fault
 from gateway.vocabulary import Operation
@@ -52,7 +53,10 @@ def bind(
 
 
 def unbind(
-    binding: Annotated[int, typer.Argument(help="Its id.")], *, reason: options.Reason
+    binding: Annotated[int, typer.Argument(help="Its id.")],
+    *,
+    reason: options.Reason,
+    as_json: options.AsJson = False,
 ) -> None:
     """End a binding to a certificate; with its last, an institution calls without again."""
     made = change(
@@ -61,7 +65,7 @@ def unbind(
         lambda connection, _: keeping.unbind_certificate(connection, binding),
         missing="There is no such binding.",
     )
-    tell(made)
+    confirm(asdict(made.result), made, as_json=as_json)
     if not made.result.left:
         says = f"Institution {made.result.institution} is bound to none any more: "
         typer.echo(f"{says}its keys are accepted without a certificate.", err=True)

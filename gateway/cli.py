@@ -14,7 +14,7 @@ from gateway import (
     quota_commands,
     tables,
 )
-from gateway.command_changes import NO_INSTITUTION, answer, change, look, tell
+from gateway.command_changes import NO_INSTITUTION, answer, change, confirm, look
 from gateway.exits import may_go, session, told
 from gateway.migration import migrate as bring_up_to_date
 from gateway.partners import keeping, listing, terms
@@ -116,7 +116,9 @@ def list_institutions(*, as_json: options.AsJson = False) -> None:
 
 
 @institution_app.command("release")
-def release_institution(institution: int, *, reason: options.Reason) -> None:
+def release_institution(
+    institution: int, *, reason: options.Reason, as_json: options.AsJson = False
+) -> None:
     """Let an institution go that was slowed or stopped; it is watched anew."""
     made = change(
         Operation.INSTITUTION_RELEASE,
@@ -124,7 +126,7 @@ def release_institution(institution: int, *, reason: options.Reason) -> None:
         lambda connection, _: keeping.release_institution(connection, institution),
         missing=NO_INSTITUTION,
     )
-    tell(made)
+    confirm({"id": made.result}, made, as_json=as_json)
 
 
 @agreement_app.command("create")
@@ -180,6 +182,7 @@ def change_agreement(
     status: options.Status = None,
     shadow: options.Shadow = None,
     reason: options.Reason,
+    as_json: options.AsJson = False,
 ) -> None:
     """Change what is given and leave the rest; grants are replaced together."""
     faults: list[Fault] = []
@@ -204,7 +207,7 @@ def change_agreement(
         faults,
         missing="There is no such agreement.",
     )
-    tell(made)
+    confirm({"id": made.result}, made, as_json=as_json)
 
 
 @agreement_app.command("list")
@@ -246,7 +249,9 @@ def create_key(
 
 
 @key_app.command("revoke")
-def revoke_key(key: str, *, reason: options.Reason) -> None:
+def revoke_key(
+    key: str, *, reason: options.Reason, as_json: options.AsJson = False
+) -> None:
     """End a key, or a token, by its id: within a second every worker refuses it."""
     made = change(
         Operation.KEY_REVOKE,
@@ -254,7 +259,7 @@ def revoke_key(key: str, *, reason: options.Reason) -> None:
         lambda connection, _: keeping.revoke_key(connection, key),
         missing="There is no such key.",
     )
-    tell(made)
+    confirm({"id": made.result}, made, as_json=as_json)
 
 
 @key_app.command("list")
@@ -295,7 +300,9 @@ def create_staff(
 
 
 @staff_app.command("revoke")
-def revoke_staff(staff: int, *, reason: options.Reason) -> None:
+def revoke_staff(
+    staff: int, *, reason: options.Reason, as_json: options.AsJson = False
+) -> None:
     """End the token of a member of staff, by the member's id."""
     made = change(
         Operation.STAFF_REVOKE,
@@ -303,7 +310,7 @@ def revoke_staff(staff: int, *, reason: options.Reason) -> None:
         lambda connection, _: keeping.revoke_staff(connection, staff),
         missing="There is no such member of staff.",
     )
-    tell(made)
+    confirm({"id": made.result}, made, as_json=as_json)
 
 
 @staff_app.command("list")

@@ -88,15 +88,26 @@ def look(work: Callable[[Connection], Awaitable[T]]) -> T:
 
 def answer(values: dict[str, object], made: Made[T], *, as_json: bool) -> None:
     """Writes what was made: as JSON all of it, else the last value alone."""
-    tell(made)
+    _tell(made)
     name, value = [*values.items()][-1]
     if name != "id":
         typer.echo(f"The {name} is shown this once and kept nowhere:", err=True)
     if as_json:
-        typer.echo(json.dumps(values | {"access_id": made.access_id}))
+        _write(values, made)
     else:
         typer.echo(value)
 
 
-def tell(made: Made[T]) -> None:
+def confirm(values: dict[str, object], made: Made[T], *, as_json: bool) -> None:
+    """Writes what was changed, as JSON; else there is nothing that was asked for."""
+    _tell(made)
+    if as_json:
+        _write(values, made)
+
+
+def _write(values: dict[str, object], made: Made[T]) -> None:
+    typer.echo(json.dumps(values | {"access_id": made.access_id}))
+
+
+def _tell(made: Made[T]) -> None:
     typer.echo(f"Done, and in the audit log as {made.access_id}.", err=True)

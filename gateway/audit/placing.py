@@ -41,11 +41,23 @@ class Counted(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """What was done to a line, and the access_id that now stands there."""
+    """What was done at a line.
+
+    `access_id` is of the entry that was changed, added, swapped or cut off; None where
+    the file does not tell which that is, as of one that was removed.
+    """
 
     kind: Kind
     access_id: str | None
     sentence: str
+
+
+class _Judged(NamedTuple):
+    """`named` is the line that has the entry it is about, if one has."""
+
+    kind: Kind
+    sentence: str
+    named: int | None
 
 
 def place(files: ExportFiles, counted: Counted, wrong: int) -> Placed:
@@ -56,23 +68,26 @@ def place(files: ExportFiles, counted: Counted, wrong: int) -> Placed:
         counted: its lines.
         wrong: the first line, counted from 0, that is not as FILE.leaves has it.
     """
-    kind, sentence = _judge(files, counted, wrong)
-    named = access_id_at(files.lines, wrong)
-    return Placed(kind, named, sentence)
+    kind, sentence, named = _judge(files, counted, wrong)
+    access_id = None if named is None else access_id_at(files.lines, named)
+    return Placed(kind, access_id, sentence)
 
 
-def _judge(files: ExportFiles, counted: Counted, wrong: int) -> tuple[Kind, str]:
+def _judge(files: ExportFiles, counted: Counted, wrong: int) -> _Judged:
     if wrong >= counted.sealed:
-        return Kind.ADDED, f"{counted.lines - counted.sealed} added at the end"
+        added = counted.lines - counted.sealed
+        return _Judged(Kind.ADDED, f"{added} added at the end", wrong)
     if wrong >= counted.lines:
-        return Kind.CUT_OFF, f"{counted.sealed - counted.lines} cut off from the end"
+        cut = counted.sealed - counted.lines
+        return _Judged(Kind.CUT_OFF, f"{cut} cut off from the end", None)
     if wrong == counted.lines - 1 and not counted.whole:
         after = counted.sealed - counted.lines
-        return Kind.CUT_OFF, f"cut off before its end, and {after} after it"
+        told = f"cut off before its end, and {after} after it"
+        return _Judged(Kind.CUT_OFF, told, wrong)
     return _compare(files, counted, wrong)
 
 
-def _compare(files: ExportFiles, counted: Counted, wrong: int) -> tuple[Kind, str]:
+def _compare(files: ExportFiles, counted: Counted, wrong: int) -> _Judged:
     here = _first(found_leaves(files.lines, wrong))
     belongs = _first(sealed_leaves(files.leaves, wrong))
     # Where what stands here belongs, and where what belongs here stands.
@@ -80,12 +95,21 @@ def _compare(files: ExportFiles, counted: Counted, wrong: int) -> tuple[Kind, st
     moved = _search(found_leaves(files.lines, wrong), belongs)
     if moved is None:
         if home is None or _first(found_leaves(files.lines, home)) == here:
-            # Unknown, or a copy of another that also stands where it belongs.
-            return Kind.CHANGED, "changed"
-        return Kind.REMOVED, f"{home - wrong} removed before it"
+            return _changed(files, here, wrong)
+        gone = f"{home - wrong} removed before what stands there now"
+        return _Judged(Kind.REMOVED, gone, None)
     if home is None or counted.lines > counted.sealed:
-        return Kind.ADDED, f"{moved - wrong} added here"
-    return Kind.SWAPPED, f"swapped: what belongs here is on line {moved + 1}"
+        return _Judged(Kind.ADDED, f"{moved - wrong} added here", wrong)
+    told = f"swapped: what belongs here is on line {moved + 1}"
+    return _Judged(Kind.SWAPPED, told, moved)
+
+
+def _changed(files: ExportFiles, here: bytes, wrong: int) -> _Judged:
+    copied = _search(sealed_leaves(files.leaves), here)
+    if copied is None:
+        return _Judged(Kind.CHANGED, "changed", wrong)
+    # The access_id that stands here is that of the other line.
+    return _Judged(Kind.CHANGED, f"changed into a copy of line {copied + 1}", None)
 
 
 def _first(leaves: Iterator[tuple[int, bytes]]) -> bytes:

@@ -1,12 +1,14 @@
 """Gives subject references a new key; what was written under the old ones stays found."""
 
 import fcntl
+import json
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -83,7 +85,10 @@ class RotationSettings(GatewaySettings):
     subject_keys_file: Path
 
 
-def rotate_subject_key() -> None:
+def rotate_subject_key(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
     """Give subject references a new key; answers its number.
 
     Nothing changes until the workers are restarted: send SIGHUP to `gateway serve`,
@@ -97,4 +102,4 @@ def rotate_subject_key() -> None:
     except BadSetting as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(os.EX_CONFIG) from None
-    typer.echo(number)
+    typer.echo(json.dumps({"subject_key": number}) if as_json else number)

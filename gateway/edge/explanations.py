@@ -6,10 +6,19 @@ from typing import Final
 from litestar import MediaType, Response, get
 from litestar.params import FromPath
 
-from gateway.edge.rendering import STATUS, TITLE
+from gateway.edge.caller import MOST_BATCH_BODY, MOST_BODY
+from gateway.edge.jobs import MOST_JOB_BODY, NDJSON
+from gateway.edge.rendering import KEY_REUSED, STATUS, TITLE
 from gateway.edge.rendering import problem as problem_document
 from gateway.problems import NotFound
 from gateway.vocabulary import Reason
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * 1024
+# What a body may be long: of most routes, of a batch, of a job.
+_BODY: Final = f"{MOST_BODY // _KIB} KiB"
+_BATCH: Final = f"{MOST_BATCH_BODY // _MIB} MiB"
+_JOB: Final = f"{MOST_JOB_BODY // _MIB} MiB"
 
 # Slug: (Indonesian, English).
 EXPLANATION: Final = {
@@ -22,8 +31,10 @@ EXPLANATION: Final = {
         "not say which. Send it only in the header Authorization: Bearer.",
     ),
     Reason.FORBIDDEN: (
-        "Kredensial ini sah, tetapi bukan untuk rute ini.",
-        "The credential is valid, but of the wrong kind or role for this route.",
+        "Kredensial ini sah, tetapi bukan untuk rute ini. Bila ada `detail`: petugas lain "
+        "harus menyetujuinya terlebih dahulu.",
+        "The credential is valid, but of the wrong kind or role for this route. Where there "
+        "is a `detail`: somebody else of staff has to approve it first.",
     ),
     Reason.ADDRESS_NOT_ALLOWED: (
         "Kunci ini hanya boleh dipakai dari alamat yang terdaftar.",
@@ -86,12 +97,14 @@ EXPLANATION: Final = {
         "The route does not have this method; see the header Allow.",
     ),
     Reason.UNSUPPORTED_MEDIA_TYPE: (
-        "Isi permintaan harus application/json dalam UTF-8.",
-        "The body must be application/json in UTF-8.",
+        f"Isi permintaan harus application/json dalam UTF-8; untuk /v1/jobs {NDJSON}.",
+        f"The body must be application/json in UTF-8; for /v1/jobs {NDJSON}.",
     ),
     Reason.PAYLOAD_TOO_LARGE: (
-        "Isi permintaan terlalu besar: paling banyak 16 KiB.",
-        "The body is too large: 16 KiB at most.",
+        f"Isi permintaan terlalu besar: paling banyak {_BODY}; untuk /v1/batch {_BATCH}, "
+        f"untuk /v1/jobs {_JOB}.",
+        f"The body is too large: {_BODY} at most; for /v1/batch {_BATCH}, for /v1/jobs "
+        f"{_JOB}.",
     ),
     Reason.INTERNAL_ERROR: (
         "Kesalahan di pihak gerbang. Tidak ada yang dihitung.",
@@ -117,6 +130,11 @@ EXPLANATION: Final = {
     ),
 }
 
+# A reason has one status, and this one has two.
+_STATUSES: Final = {
+    Reason.IDEMPOTENCY_CONFLICT: f"{KEY_REUSED}, {STATUS[Reason.IDEMPOTENCY_CONFLICT]}"
+}
+
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{slug}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -136,7 +154,7 @@ async def explain(slug: FromPath[str]) -> Response[bytes]:
     page = _PAGE.format(
         slug=reason.word,
         title=escape(TITLE[reason]),
-        status=STATUS[reason],
+        status=_STATUSES.get(reason, STATUS[reason]),
         indonesian=escape(indonesian),
         english=escape(english),
     )

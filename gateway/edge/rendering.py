@@ -64,7 +64,7 @@ STATUS: Final = {
 _KNOW_WHEN: Final = (KeyInProgress, QuotaExceeded, AbnormalUsage, ReducedCapacity)
 
 # A reason has one status, but for a key that came with another body.
-_KEY_REUSED: Final = 422
+KEY_REUSED: Final = 422
 
 TITLE: Final = {
     Reason.UNAUTHENTICATED: "A valid key is needed",
@@ -199,7 +199,7 @@ def problem(
 ) -> Response[bytes]:
     """The problem document, with `access_id` where there is an entry."""
     reason = error.reason
-    status = _KEY_REUSED if isinstance(error, KeyReused) else STATUS[reason]
+    status = KEY_REUSED if isinstance(error, KeyReused) else STATUS[reason]
     headers = _headers(access_id, decision) | _HEADERS.get(reason, {})
     document = _document(reason, status)
     _add_details(error, document, headers)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime
 from typing import Final, Never
+from unicodedata import category
 
 from gateway.clock import from_datetime
 from gateway.problems import Fault, InvalidRequest
@@ -124,18 +125,34 @@ def read_text(
     shortest: int = 1,
     longest: int = LONGEST_TEXT,
 ) -> str | None:
-    """Free text that goes into the log: printable, without a NIK's digits or a key."""
+    """Free text that goes into the log: printable, without a NIK's digits or a key.
+
+    Any space of Unicode (category Zs) may stand in it, as word processors write them.
+    """
     if not isinstance(value, str) or not shortest <= len(value) <= longest:
         faults.append(Fault(at, f"want a text of {shortest} to {longest} characters"))
-    elif not value.isprintable():
+    elif not _may_be_logged(value):
         faults.append(Fault(at, "want printable characters only"))
-    elif _SIXTEEN_DIGITS.search(value):
+    elif _SIXTEEN_DIGITS.search(_joined(value)):
         faults.append(Fault(at, "must not hold 16 digits in a row"))
-    elif _KEY.search(value):
+    elif _KEY.search(_joined(value)):
         faults.append(Fault(at, "must not hold a key"))
     else:
         return value
     return None
+
+
+def _may_be_logged(text: str) -> bool:
+    """Printable, or a space; no line separators, and nothing invisible or reordering."""
+    # To Python U+0020 is the only space that is printable.
+    return text.isprintable() or all(
+        one.isprintable() or category(one) == "Zs" for one in text
+    )
+
+
+def _joined(text: str) -> str:
+    """Without spaces other than U+0020, of which some are too thin to be seen."""
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 def read_claims(
@@ -156,7 +173,7 @@ def read_claims(
 def _is_claim(at: str, name: str, claim: object, faults: list[Fault]) -> bool:
     if not isinstance(claim, str) or not 1 <= len(claim) <= LONGEST_CLAIM:
         wanted = f"want a text of 1 to {LONGEST_CLAIM} characters"
-    elif not claim.isprintable():
+    elif not _may_be_claimed(claim):
         wanted = "want printable characters only"
     elif name == "birth_date" and not _is_date(claim):
         wanted = "want a date, YYYY-MM-DD"
@@ -164,6 +181,16 @@ def _is_claim(at: str, name: str, claim: object, faults: list[Fault]) -> bool:
         return True
     faults.append(Fault(f"{at}/{name}", wanted))
     return False
+
+
+def _may_be_claimed(text: str) -> bool:
+    """Printable, or what comparing leaves out: white space and format characters.
+
+    No claim is kept, so these deceive nobody.
+    """
+    return text.isprintable() or all(
+        one.isprintable() or one.isspace() or category(one) == "Cf" for one in text
+    )
 
 
 def _is_date(text: str) -> bool:

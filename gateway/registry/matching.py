@@ -68,8 +68,8 @@ def _is_so(field: str, held: str | None, claim: str, similarity_floor: float) ->
             return False
         return Indel.normalized_similarity(left, right) >= similarity_floor
     normalise = _NORMALISERS.get(field, _spelling)
-    said = normalise(claim)
-    return said != "" and normalise(held) == said
+    said = normalise(_visible(claim))
+    return said != "" and normalise(_visible(held)) == said
 
 
 def _plain(text: str) -> str:
@@ -87,6 +87,13 @@ def _without_marks(text: str) -> str:
         for letter in unicodedata.normalize("NFKD", text)
         if unicodedata.category(letter) not in {"Mn", "Mc", "Me", "Cf"}
     )
+
+
+def _visible(text: str) -> str:
+    """Without format characters, which come along when a text is copied."""
+    if text.isascii():
+        return text
+    return "".join(one for one in text if unicodedata.category(one) != "Cf")
 
 
 def _spelling(text: str) -> str:

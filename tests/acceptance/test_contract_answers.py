@@ -67,6 +67,8 @@ async def test_verify_compares_names_without_case_spaces_and_titles(
     assert name is not None
     for claim, so in (
         (f"  dr.  {name.lower()},  S.H. ", True),
+        (f"\u200edr.\u00a0{name.lower()},\tS.H.\r\n", True),
+        ("\u00a0\t", False),
         (name[::-1], False),
     ):
         answer = await service.put(

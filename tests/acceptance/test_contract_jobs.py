@@ -217,6 +217,8 @@ async def test_another_institutions_job_is_as_one_that_is_not_there(
             target = f"/v1/jobs/{name}{tail}"
             answer = await service.ask(method, target, key=other.key)
             assert (answer.status, answer.reason) == (404, "not-found")
+            # It is looked for after admission.
+            assert {"ratelimit", "ratelimit-policy"} < answer.headers.keys()
             members = set(answer.json)
             assert members == {"type", "title", "status", "access_id"}
 

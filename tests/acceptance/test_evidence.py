@@ -30,6 +30,8 @@ pytestmark = [pytest.mark.acceptance]
 # The contract lets sealing take this long after the commit.
 SEALED_SECONDS: Final = 5.0
 HASH: Final = 32
+# As a word processor writes it.
+REFERENCE: Final = "berkas\u00a04711"
 
 
 async def keys(service: Service) -> list[VerifierKey]:
@@ -66,7 +68,9 @@ async def entered(service: Service) -> tuple[str, str]:
     """A lookup: its caller's key and its access_id."""
     caller = service.newcomer()
     nik = nik_of(service.residents[60])
-    answer = await service.put(questions.fetch(caller, nik, ["name"]))
+    answer = await service.put(
+        questions.fetch(caller, nik, ["name"], reference=REFERENCE)
+    )
     assert answer.access_id is not None
     return caller.key, answer.access_id
 
@@ -80,7 +84,8 @@ async def test_a_receipt_and_an_auditors_proof_convince_an_outsider(
     shown = await once_sealed(service, target, service.staff["auditor"])
     for document in (receipt, shown):
         check_receipt(document, await keys(service))
-        assert json.loads(document["entry"])["access_id"] == access_id
+        entry = json.loads(document["entry"])
+        assert (entry["access_id"], entry["reference"]) == (access_id, REFERENCE)
     assert receipt["entry"] == shown["entry"]
     assert receipt["leaf_index"] == shown["leaf_index"]
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
+from unicodedata import category
 
 from gateway.audit.checkpoint import Checkpoint, NoteKey, Signer, note_text
 from gateway.audit.cosignature import Cosigner, CosignerKey
@@ -65,8 +66,9 @@ def _refusable(faults: Sequence[Fault]) -> None:
 def _loggable(text: str | None) -> None:
     """Free text that was taken stands in a line of the log."""
     if text is not None:
-        assert text.isprintable()
-        assert not re.search(r"\d{16}", text)
+        shown = "".join(filter(str.isprintable, text))
+        assert {category(one) for one in set(text) - set(shown)} <= {"Zs"}
+        assert not re.search(r"\d{16}", shown)
         text.encode()
 
 
@@ -95,7 +97,8 @@ def _question(question: Question) -> None:
     _loggable(question.reference)
     _loggable(question.operator)
     for claim in question.claims.values():
-        assert claim.isprintable()
+        others = [one for one in claim if not (one.isprintable() or one.isspace())]
+        assert {category(one) for one in others} <= {"Cf"}
     if not question.faults:
         assert question.nik
         assert question.purpose

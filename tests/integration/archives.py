@@ -33,7 +33,7 @@ TEXTS = [
     None,
     "case 12",
     'quoted "\\/\u0001\u001f\u007f',
-    "Müller 日本 \U0001f600",
+    "Müller\u00a0日本\u3000\U0001f600",
 ]
 DEED = Deed(Operation.AUDIT_ARCHIVE, "monthly archive", "tester")
 

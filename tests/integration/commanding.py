@@ -52,7 +52,7 @@ class CommandLine:
         return ended
 
     async def made(self, *words: str) -> Any:
-        """What a `create` answers."""
+        """What a change answers a program."""
         return (await self.run(*words, *WHY, "--json")).document
 
     async def listed(self, what: str) -> Any:

@@ -117,6 +117,32 @@ async def test_an_answer_names_the_entry_of_its_change(gateway: CommandLine) -> 
     ]
 
 
+async def test_every_change_answers_a_program_with_what_it_changed_and_its_entry(
+    gateway: CommandLine,
+) -> None:
+    bank = (await gateway.made("institution", "create", "Bank Contoh"))["id"]
+    pact = (await gateway.made("agreement", "create", str(bank), *TERMS))["id"]
+    key = (await gateway.made("key", "create", str(bank)))["id"]
+    member = (await gateway.made("staff", "create", "Siti", "--role", "ops"))["id"]
+    binding = ("--label", "core banking", "--not-after", "2030-01-01")
+    bound = await gateway.made("institution", "bind", str(bank), "ab" * 32, *binding)
+    for words, changed in (
+        (("agreement", "change", pact, "--status", "suspended"), {"id": pact}),
+        (("key", "revoke", key), {"id": key}),
+        (("staff", "revoke", member), {"id": member}),
+        (("institution", "release", bank), {"id": bank}),
+        (
+            ("institution", "unbind", bound["id"]),
+            {"id": bound["id"], "institution": bank, "left": 0},
+        ),
+    ):
+        told = await gateway.made(*map(str, words))
+        (*_, entry) = await gateway.entries()
+        assert told == {**changed, "access_id": entry["access_id"]}
+        # For people there is the sentence alone.
+        assert (await gateway.run(*map(str, words), *WHY)).out == ""
+
+
 async def test_a_change_whose_entry_cannot_be_written_does_not_happen(
     gateway: CommandLine, superuser: Connection
 ) -> None:

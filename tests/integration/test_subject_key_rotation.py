@@ -1,5 +1,6 @@
 """A new subject key writes; what was written under every key is found."""
 
+import json
 import os
 import stat
 from collections.abc import AsyncIterator
@@ -152,6 +153,8 @@ def test_the_command_answers_the_number_alone_or_a_sentence_and_78(
     setting = "GATEWAY_SUBJECT_KEYS_FILE"
     done = CliRunner().invoke(app, env={setting: str(keys_file)})
     assert (done.exit_code, done.stdout) == (0, "2\n")
+    done = CliRunner().invoke(app, ["--json"], env={setting: str(keys_file)})
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"subject_key": 3})
     for value in (None, str(keys_file.parent / "none")):
         refused = CliRunner().invoke(app, env={setting: value})
         assert (refused.exit_code, refused.stdout) == (78, "")

@@ -1,9 +1,35 @@
-"""How the texts given to commands are read."""
+"""What commands take, and how the texts given to them are read."""
+
+from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
+from typer.main import get_command
 
 from gateway import options
+from gateway.cli import app
 from gateway.partners import keeping
+
+# They run on until they are told to end; and migrate has nothing to tell.
+ANSWERLESS: Final = {"demo", "serve", "seal", "witness", "migrate"}
+
+
+def commands(group: Any, *words: str) -> Iterator[tuple[str, list[str]]]:
+    """The words of each command, and the options that it takes."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *words, name)
+        else:
+            taken = [option for one in command.params for option in one.opts]
+            yield " ".join((*words, name)), taken
+
+
+def test_every_command_that_answers_anything_answers_programs_too() -> None:
+    found = dict(commands(get_command(app)))
+    assert {"key revoke", "audit rotate-subject-key"} < found.keys()
+    assert {name for name, taken in found.items() if "--json" not in taken} == (
+        ANSWERLESS
+    )
 
 
 def test_a_shadow_is_read_as_json_has_it() -> None:

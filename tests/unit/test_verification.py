@@ -166,8 +166,36 @@ def test_the_entry_that_was_changed_is_named_by_its_access_id(file: Path) -> Non
     lines[7] = lines[7].replace(b'"count":1', b'"count":0')
     file.write_bytes(b"".join(one + b"\n" for one in lines))
     flaw = only_flaw(file)
-    assert flaw.access_id == f"019ab1c2-0000-7000-8000-{START + 7:012x}"
+    assert flaw.access_id == named(START + 7)
     assert flaw.access_id in flaw.sentence
+
+
+def named(leaf: int) -> str:
+    return f"019ab1c2-0000-7000-8000-{leaf:012x}"
+
+
+@pytest.mark.parametrize("mutate", [swap, move])
+def test_the_entry_that_belongs_where_another_stands_is_named(
+    file: Path, mutate: Callable[[Lines, Random], Expected]
+) -> None:
+    lines = LOG.lines[START:END]
+    _, at = mutate(lines, Random(mutate.__name__))  # noqa: S311 - as above
+    file.write_bytes(b"".join(one + b"\n" for one in lines))
+    assert only_flaw(file).access_id == named(START + at)
+
+
+@pytest.mark.parametrize("mutate", [delete, copy_over, cut_tail])
+def test_an_entry_that_is_in_the_file_no_more_is_not_given_anothers_name(
+    file: Path, mutate: Callable[[Lines, Random], Expected]
+) -> None:
+    random = Random(mutate.__name__)  # noqa: S311 - as above
+    for _ in range(20):
+        lines = LOG.lines[START:END]
+        mutate(lines, random)
+        file.write_bytes(b"".join(one + b"\n" for one in lines))
+        flaw = only_flaw(file)
+        assert flaw.access_id is None
+        assert "access_id" not in flaw.sentence
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5000, -1, -2, -100])
