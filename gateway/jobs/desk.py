@@ -76,24 +76,20 @@ class Jobs:
             key, institution = held.caller(call)
             upload = await call.read()
             job = UUID(batch_name(held.clock.now()))
-            accepted: Job | None = None
             try:
                 may = self._may(institution, upload)
                 keep = may and await self._begin(call, job, upload)
                 await self._receive(call, job, upload, keep=keep)
                 agreement = await self._granted((institution, key), upload)
-                if not may:
-                    # Its agreement has begun since.
-                    raise AgreementInactive
-                if not keep:
-                    raise QuotaExceeded(("jobs",), _RETRY_SECONDS)
+                _check_kept(may=may, keep=keep)
                 await held.admit(call, key, agreement, units=upload.items)
-                accepted = await to_its_end(self.tasks, self._accept(call, job, upload))
-            finally:
-                if accepted is None:
-                    # Of what was accepted, though nobody could tell, nothing is dropped.
-                    await self._drop(job)
-            return accepted
+                return await to_its_end(self.tasks, self._accept(call, job, upload))
+            except BaseException as error:
+                # Of what was accepted, though nobody could tell, nothing is dropped; and a
+                # log that does not answer is not waited for once more.
+                silent = isinstance(error, AuditUnavailable)
+                await self._drop(job, 0.0 if silent else ANSWER_SECONDS)
+                raise
 
     async def _granted(
         self, caller: tuple[Institution, Key], upload: Upload
@@ -106,10 +102,10 @@ class Jobs:
         )
         return agreement
 
-    async def _drop(self, job: UUID) -> None:
-        """Now, or when it is an hour old."""
+    async def _drop(self, job: UUID, seconds: float) -> None:
+        """Soon, or when it is an hour old."""
         with suppress(AuditUnavailable):
-            await self.store.fetch("drop_received", job)
+            await self._ask("drop_received", job, seconds=seconds)
 
     def _may(self, institution: Institution, upload: Upload) -> bool:
         """Whether any such job would be taken: of others nothing need be kept.
@@ -229,11 +225,13 @@ class Jobs:
             yield answers
             place = row["first"] + len(answers)
 
-    async def _ask(self, query: str, *values: Any) -> list[asyncpg.Record]:
-        """What the store gives to a caller who waits: within a second."""
+    async def _ask(
+        self, query: str, *values: Any, seconds: float = ANSWER_SECONDS
+    ) -> list[asyncpg.Record]:
+        """What the store gives to a caller who waits."""
         asking = self.store.fetch(query, *values)
         try:
-            return await within(ANSWER_SECONDS, self.tasks, asking)
+            return await within(seconds, self.tasks, asking)
         except TimeoutError as error:
             raise AuditUnavailable(fate_unknown=False) from error
 
@@ -243,6 +241,14 @@ class Jobs:
         if not rows:
             raise NotFound
         return Job.from_row(rows[0])
+
+
+def _check_kept(*, may: bool, keep: bool) -> None:
+    if not may:
+        # Its agreement has begun since.
+        raise AgreementInactive
+    if not keep:
+        raise QuotaExceeded(("jobs",), _RETRY_SECONDS)
 
 
 def expires_at(job: Job) -> int | None:

@@ -11,7 +11,7 @@ from gateway.audit.rows import read_entry
 Entry = dict[str, Any]
 
 _ENTRIES = """
-SELECT e.*, k.id AS key_id, p.name AS purpose_name
+SELECT e.*, abbrev(e.address) AS address, k.id AS key_id, p.name AS purpose_name
 FROM entries AS e
 LEFT JOIN keys AS k ON k.number = e.key
 LEFT JOIN purposes AS p ON p.number = e.purpose

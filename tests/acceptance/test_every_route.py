@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from litestar import HttpMethod
 from litestar.routes import HTTPRoute
 from pydantic import PostgresDsn
 
@@ -132,7 +133,7 @@ async def check_entries(service: Service, refused: dict[str, str]) -> None:
 async def test_each_route_has_every_method_or_refuses_it_with_an_entry(
     service: Service,
 ) -> None:
-    methods = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    methods = {str(method.value) for method in HttpMethod}
     by_path: dict[str, set[str]] = {}
     for method, path in routes(service):
         by_path.setdefault(path, set()).add(method)

@@ -204,7 +204,7 @@ async def test_rollups_made_anew_keep_what_only_the_archive_could_count(
 
 
 async def test_up_to_the_epoch_the_archive_has_nothing(log: PastLog) -> None:
-    await log.archive(*log.days)
+    await log.archive(log.eve, *log.days)
     archive, newest = Archive(log.folder), Mark(ends(log.days[-1]), 0, 0)
     everybody, people = Criteria(), Criteria(subjects=PEOPLE)
     async with log.auditor.acquire() as connection:

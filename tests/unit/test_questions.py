@@ -53,7 +53,7 @@ def test_reference_and_operator_may_be_left_out_or_null() -> None:
 def test_all_faults_come_at_once() -> None:
     question = verify(
         nik="1",
-        purpose="K",
+        purpose="",
         claims={"shoe": 1, "sex": ""},
         reference="",
         operator=7,
