@@ -16,7 +16,7 @@ def test_every_reason_is_explained() -> None:
     assert EXPLANATION.keys() == set(Reason)
 
 
-@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.word)
 async def test_a_page_is_headed_by_every_status_of_its_problem(reason: Reason) -> None:
     also = [KEY_REUSED] if reason is Reason.IDEMPOTENCY_CONFLICT else []
     page: Response[bytes] = await explain.fn(reason.word)

@@ -53,7 +53,9 @@ def test_the_checks_are_told_in_their_order() -> None:
     ]
 
 
-@pytest.mark.parametrize("place", [one for one in OPERATIONS if "{job_id}" in one[0]])
+@pytest.mark.parametrize(
+    "place", [one for one in OPERATIONS if "{job_id}" in one[0]], ids=" ".join
+)
 def test_a_job_that_is_not_there_is_told_of_with_the_limits(
     place: tuple[str, str],
 ) -> None:
