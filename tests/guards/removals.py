@@ -85,7 +85,7 @@ REMOVALS: Final = (
     Removal(
         "a NIK in a free text",
         "gateway/edge/strict.py",
-        "    elif _SIXTEEN_DIGITS.search(value):\n",
+        "    elif _SIXTEEN_DIGITS.search(_joined(value)):\n",
         "    elif False:\n",
         "properties/test_strict_properties.py::test_sixteen_digits_of_any_script_are_refused_in_free_text",
     ),

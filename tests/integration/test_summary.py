@@ -197,7 +197,7 @@ async def test_a_summary_is_exact_while_entries_are_sealed_and_rolled_up(
             assert table(rows) == expected
             asked += 1
     # On a busy machine few questions fit between the moves.
-    assert asked > 5
+    assert asked > 1
 
 
 async def test_a_batch_that_comes_late_is_counted_once_it_is_sealed(
