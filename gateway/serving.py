@@ -89,6 +89,12 @@ class Workers(MPServer):
     @override
     def _reload(self, *args: Any, **kwargs: Any) -> None:
         # SIGHUP: secrets may have been rotated, for the sealer too.
+        try:
+            _examined()
+        except BadSetting as bad:
+            # Workers that could not begin would take the place of those that answer.
+            sys.stderr.write(f"Not reloaded, all goes on as it was: {bad}\n")
+            return
         RESEAL.set()
         os.environ[BEGINS_AFTER] = "reload"
         import_anew()
@@ -102,15 +108,7 @@ def serve() -> None:
     Raises:
         BadSetting: before anything is started.
     """
-    settings, sealing = read_settings(ServeSettings), read_settings(SealSettings)
-    read_witnesses(sealing.witnesses_file)
-    read_canaries(settings.canaries_file)
-    _must_be_traceable()
-    oidc = read_oidc()
-    if oidc is not None:
-        read_client_secret(oidc.oidc_client_secret_file)
-    for sentence in must_be_safe(settings, sealing):
-        sys.stderr.write(f"{sentence}\n")
+    settings = _examined()
     fork_workers()
     be_parent()
     metrics = Path(tempfile.mkdtemp(prefix="gateway-metrics-"))
@@ -125,6 +123,24 @@ def serve() -> None:
         stopping.set()
         sealer.join()
         shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _examined() -> ServeSettings:
+    """All that workers and sealer begin with can be read, and is safe as far as is known.
+
+    Raises:
+        BadSetting: something cannot, or is not.
+    """
+    settings, sealing = read_settings(ServeSettings), read_settings(SealSettings)
+    read_witnesses(sealing.witnesses_file)
+    read_canaries(settings.canaries_file)
+    _must_be_traceable()
+    oidc = read_oidc()
+    if oidc is not None:
+        read_client_secret(oidc.oidc_client_secret_file)
+    for sentence in must_be_safe(settings, sealing):
+        sys.stderr.write(f"{sentence}\n")
+    return settings
 
 
 def _must_be_traceable() -> None:

@@ -5,12 +5,14 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
 
+from gateway.serving import RELOAD_SECONDS
 from tests.acceptance import questions
 from tests.acceptance.ledger import of_institution
 from tests.acceptance.questions import Question, nik_of
@@ -63,6 +65,33 @@ async def test_no_call_fails_while_all_workers_are_replaced(service: Service) ->
         await replaced(service.gateway, before)
         await load.first_success(after=time.monotonic(), within=5)
     await check_all_answered(service, load)
+
+
+@contextmanager
+def open_to_others(file: Path) -> Iterator[None]:
+    file.chmod(0o644)
+    try:
+        yield
+    finally:
+        file.chmod(0o600)
+
+
+async def test_a_reload_that_could_not_begin_leaves_all_as_it_was(
+    service: Service,
+) -> None:
+    before = service.gateway.workers()
+    with open_to_others(Path(service.environment["GATEWAY_PEPPER_FILE"])):
+        os.kill(service.gateway.pid, signal.SIGHUP)
+        deadline = time.monotonic() + REPLACED_SECONDS
+        while "Not reloaded" not in service.gateway.log_file.read_text("utf-8"):
+            assert time.monotonic() < deadline, "nobody says so"
+            await asyncio.sleep(0.05)
+        # Longer than a worker that is replaced goes on beside its successor.
+        await asyncio.sleep(RELOAD_SECONDS + 1)
+        assert service.gateway.workers() == before
+    assert (await service.put(asking(service))).status == 200
+    os.kill(service.gateway.pid, signal.SIGHUP)
+    await replaced(service.gateway, before)
 
 
 @asynccontextmanager
