@@ -12,9 +12,9 @@ from redis.asyncio.connection import AbstractConnection, SSLConnection, parse_ur
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
-from gateway.settings import cluster_seeds
+from gateway.settings import BadSetting, cluster_seeds
 
 Client = Redis | RedisCluster
 Command = tuple[str | int | bytes, ...]
@@ -35,8 +35,27 @@ def open_redis(url: str) -> Client:
     """A client that connects when first used and never retries by itself.
 
     A repeated admission would spend twice; whoever asks decides what a loss means.
+
+    Raises:
+        BadSetting: as `must_be_usable` does.
     """
+    must_be_usable(url)
     return _open_cluster(seeds) if (seeds := cluster_seeds(url)) else open_server(url)
+
+
+def must_be_usable(url: str) -> None:
+    """Connections can be made as it says, whether or not somebody is there.
+
+    Raises:
+        BadSetting: without the URL, which holds a password.
+    """
+    try:
+        for one in cluster_seeds(url) or [url]:
+            Redis.from_url(one).connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
+    except (ValueError, TypeError, RedisError):
+        raise BadSetting(
+            "GATEWAY_REDIS_URL has an option that there is not, or a value it cannot have."
+        ) from None
 
 
 def open_server(url: str) -> Redis:

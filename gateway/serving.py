@@ -22,6 +22,7 @@ from gateway.audit.courier import read_witnesses
 from gateway.doctor.examination import must_be_safe
 from gateway.forking import BEGINS_AFTER, LEAVE, fork_workers, import_anew
 from gateway.lifeline import be_parent
+from gateway.redis import must_be_usable
 from gateway.settings import (
     BadSetting,
     SealSettings,
@@ -134,6 +135,7 @@ def _examined() -> ServeSettings:
     settings, sealing = read_settings(ServeSettings), read_settings(SealSettings)
     read_witnesses(sealing.witnesses_file)
     read_canaries(settings.canaries_file)
+    must_be_usable(settings.redis_url)
     _must_be_traceable()
     oidc = read_oidc()
     if oidc is not None:

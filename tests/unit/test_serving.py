@@ -79,3 +79,17 @@ def test_on_a_bad_setting_of_traces_it_ends_with_a_sentence_and_78(
     (sentence,) = told.stderr.splitlines()
     assert sentence.startswith("A setting of OpenTelemetry is bad (")
     assert value not in sentence
+
+
+@pytest.mark.parametrize(
+    "options", ["colour=teal", "socket_timeout=soon", "ssl_cert_reqs=perhaps"]
+)
+def test_on_a_bad_option_of_redis_it_ends_with_a_sentence_and_78(
+    environment: dict[str, str], options: str
+) -> None:
+    url = f"rediss://:{SECRET}@127.0.0.1:6379/0?{options}"
+    told = serve(environment, GATEWAY_REDIS_URL=url)
+    assert (told.exit_code, told.stdout) == (78, "")
+    (sentence,) = told.stderr.splitlines()
+    assert sentence.startswith("GATEWAY_REDIS_URL ")
+    assert SECRET not in sentence
