@@ -14,7 +14,7 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from gateway.edge.other_methods import known
+from gateway.edge.other_methods import METHODS, NO_ROUTES
 
 _Headers = list[tuple[bytes, bytes]]
 
@@ -40,8 +40,8 @@ class Express:
         handler = None
         if scope["type"] == ScopeType.HTTP:
             handler = self._handlers.get((scope["method"], scope["path"]))
-            if handler is None:
-                scope["method"] = known(scope["method"])
+            if handler is None and scope["method"] not in METHODS:
+                scope["method"] = NO_ROUTES
         if handler is None:
             await self._app(scope, receive, send)
             return

@@ -1,5 +1,7 @@
 """A route asked with a method it does not have: who asks comes first, then 405."""
 
+from typing import Final
+
 from litestar import HttpMethod, Response, route
 from litestar.handlers import HTTPRouteHandler
 
@@ -9,19 +11,16 @@ from gateway.problems import MethodNotAllowed
 from gateway.vocabulary import Operation
 
 # Litestar would answer OPTIONS by itself, to anyone; HEAD it serves beside GET only.
-_METHODS = tuple(HttpMethod)
-
-
-def known(method: str) -> HttpMethod:
-    """The method, or one that no route has in place of what Litestar does not know."""
-    return HttpMethod(method) if method in _METHODS else HttpMethod.TRACE
+METHODS: Final = frozenset(method.value for method in HttpMethod)
+# What no route has: it stands for all that Litestar does not know.
+NO_ROUTES: Final = "TRACE"
 
 
 def refuse_other_methods(
     path: str, operation: Operation, *allowed: str
 ) -> HTTPRouteHandler:
     """The handler of every method that the route at `path` does not have."""
-    others = [method for method in _METHODS if method not in allowed]
+    others = [HttpMethod(method) for method in sorted(METHODS - {*allowed})]
 
     @route(
         path,
