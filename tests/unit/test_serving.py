@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from gateway import serving
 from gateway.cli import app
+from gateway.forking import BEGINS_AFTER
 from tests.unit.test_settings import DSN, GOOD, SECRET
 
 NIK = "3171014501900000"
@@ -93,3 +94,25 @@ def test_on_a_bad_option_of_redis_it_ends_with_a_sentence_and_78(
     (sentence,) = told.stderr.splitlines()
     assert sentence.startswith("GATEWAY_REDIS_URL ")
     assert SECRET not in sentence
+
+
+def test_a_reload_on_bad_canaries_begins_nothing_and_says_why(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def anew() -> None:
+        raise Started
+
+    monkeypatch.setattr(serving, "import_anew", anew)
+    for name, value in {**environment, BEGINS_AFTER: "start"}.items():
+        monkeypatch.setenv(name, value)
+    workers = object.__new__(serving.Workers)
+    with pytest.raises(Started):
+        workers._reload()
+    serving.RESEAL.clear()
+    monkeypatch.setenv("GATEWAY_CANARIES_FILE", str(tmp_path / "missing"))
+    workers._reload()
+    assert not serving.RESEAL.is_set()
+    assert capsys.readouterr().err.startswith("Not reloaded, ")
