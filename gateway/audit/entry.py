@@ -27,7 +27,7 @@ from gateway.vocabulary import (
     Reason,
 )
 
-# As lines write it: canonical, by RFC 5952. `parse_address` alone makes one.
+# As lines write it: canonical, by RFC 5952, as `parse_address` makes it.
 Address = NewType("Address", str)
 
 # A batch number: milliseconds of the server's clock, the worker, the worker's counter.

@@ -19,7 +19,7 @@ from gateway.postgres import SERVER_GONE, Pool
 from gateway.problems import AuditUnavailable
 from gateway.vocabulary import Outcome
 
-ANSWER_SECONDS: Final = 0.9
+PATIENCE: Final = 0.9
 
 
 class OwnEntries:
@@ -62,9 +62,7 @@ class OwnEntries:
         if place is None:
             return None
         try:
-            row = await within(
-                ANSWER_SECONDS, self._tasks, self._live(place, institution)
-            )
+            row = await within(PATIENCE, self._tasks, self._live(place, institution))
         except SERVER_GONE as error:
             raise AuditUnavailable(fate_unknown=False) from error
         if row is None:

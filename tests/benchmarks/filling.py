@@ -24,7 +24,6 @@ from gateway.audit import tree
 from gateway.audit.batch import BatchDigests
 from gateway.audit.checkpoint import Checkpoint, Signer
 from gateway.audit.entry import (
-    Address,
     Entry,
     KeyName,
     Place,
@@ -32,6 +31,7 @@ from gateway.audit.entry import (
     batch_number,
     leaf_hash,
     line,
+    parse_address,
 )
 from gateway.audit.merkle import Frontier, Node
 from gateway.audit.rows import write_entry
@@ -113,7 +113,7 @@ def any_entry(
         at=at,
         actor=Actor.INSTITUTION,
         outcome=Outcome.REFUSED if refused else chance.choice(answers),
-        address=Address(str(_NETWORK[institution * 4 + chance.randrange(2)])),
+        address=parse_address(str(_NETWORK[institution * 4 + chance.randrange(2)])),
         operation=Operation.VERIFY if verify else Operation.FETCH,
         institution=institution,
         key=key_of(institution),
