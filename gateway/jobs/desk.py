@@ -5,8 +5,8 @@ of them is said in docs/decisions/0030-jobs.md.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -19,7 +19,14 @@ from gateway.calls import Call, Question
 from gateway.clock import to_datetime
 from gateway.gathering import to_its_end, within
 from gateway.jobs.ending import End, end
-from gateway.jobs.job import KEPT_SECONDS, MOST_AT_ONCE, MOST_ITEMS, Job, job_id
+from gateway.jobs.job import (
+    ALIVE_SECONDS,
+    KEPT_SECONDS,
+    MOST_AT_ONCE,
+    MOST_ITEMS,
+    Job,
+    job_id,
+)
 from gateway.jobs.store import ANSWER_SECONDS, Overtaken, Store
 from gateway.jobs.vault import Answered, Vault
 from gateway.lookup import Lookups
@@ -34,6 +41,7 @@ from gateway.problems import (
     NotGranted,
     QuotaExceeded,
 )
+from gateway.tasks import keep_running
 from gateway.vocabulary import Outcome
 
 # Told one by one; of the others how many there are.
@@ -79,7 +87,8 @@ class Jobs:
             try:
                 may = self._may(institution, upload)
                 keep = may and await self._begin(call, job, upload)
-                await self._receive(call, job, upload, keep=keep)
+                with self._alive(job):
+                    await self._receive(call, job, upload, keep=keep)
                 agreement = await self._granted((institution, key), upload)
                 _check_kept(may=may, keep=keep)
                 await held.admit(call, key, agreement, units=upload.items)
@@ -103,7 +112,7 @@ class Jobs:
         return agreement
 
     async def _drop(self, job: UUID, seconds: float) -> None:
-        """Soon, or when it is an hour old."""
+        """Soon, or when nobody has received it for an hour."""
         with suppress(AuditUnavailable):
             await self._ask("drop_received", job, seconds=seconds)
 
@@ -133,9 +142,23 @@ class Jobs:
         begun = await self._ask(
             *("begin", job, access.institution, access.key and access.key.number),
             *(access.address, OPERATIONS[str(upload.operation)], upload.purpose),
-            *(self.vault.newest, "receiving", MOST_AT_ONCE),
+            *(self.vault.newest, "receiving", ALIVE_SECONDS, MOST_AT_ONCE),
         )
         return bool(begun)
+
+    @contextmanager
+    def _alive(self, job: UUID) -> Iterator[None]:
+        """Says again and again that its upload goes on, which may take hours."""
+
+        async def say() -> None:
+            await self.store.fetch("still_receiving", job, ALIVE_SECONDS)
+
+        saying = keep_running("job_uploads", say, pause=ALIVE_SECONDS / 3)
+        task = self.tasks.create_task(saying)
+        try:
+            yield
+        finally:
+            task.cancel()
 
     async def _receive(
         self, call: Call[Upload], job: UUID, upload: Upload, *, keep: bool

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from gateway.audit.entry import Entry
-from gateway.jobs.job import KEPT_SECONDS, RECEIVING_SECONDS, Job
+from gateway.jobs.job import GIVEN_UP_SECONDS, KEPT_SECONDS, Job
 from gateway.jobs.store import Store
 from gateway.quota.limit import Decision, State, day_end, month_end
 from gateway.quota.limiter import Limiter
@@ -63,6 +63,6 @@ async def forget(store: Store) -> None:
     """
     for row in await store.fetch("left_over"):
         await store.drop(row["id"], answers=row["cancelled"])
-    for row in await store.fetch("outlived", KEPT_SECONDS, RECEIVING_SECONDS):
+    for row in await store.fetch("outlived", KEPT_SECONDS, GIVEN_UP_SECONDS):
         await store.drop(row["id"], answers=True)
         await store.fetch("forget", row["id"])

@@ -18,8 +18,10 @@ MOST_AT_ONCE: Final = 4
 SLICE: Final = 200
 # Answers are kept for so long once a job is over, and then nothing of it.
 KEPT_SECONDS: Final = 24 * 3600
-# An upload that takes longer is taken to have been given up.
-RECEIVING_SECONDS: Final = 3600
+# Whoever receives an upload says so three times in as long; else it counts for nothing,
+ALIVE_SECONDS: Final = 60
+# and is kept for so much longer.
+GIVEN_UP_SECONDS: Final = 3600
 # What has not come to an end by then never does.
 LONGEST_SECONDS: Final = 7 * 24 * 3600
 

@@ -1,9 +1,17 @@
 -- name: begin
--- Receives another job, unless $9 of this institution's are not over. By jobs_of_an_institution.
-INSERT INTO jobs (id, institution, key, address, operation, purpose, secret, status)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8
-WHERE (SELECT count(*) FROM jobs WHERE institution = $2 AND over_at IS NULL) < $9
+-- Receives another job, for $9 seconds at first, unless $10 of this institution's are under way. What
+-- was received and is no more is not: nobody could drop it. By jobs_of_an_institution.
+INSERT INTO jobs (id, institution, key, address, operation, purpose, secret, status, due_at)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp() + make_interval(secs => $9)
+WHERE (
+    SELECT count(*) FROM jobs
+    WHERE institution = $2 AND over_at IS NULL AND (status <> 'receiving' OR due_at > clock_timestamp())
+) < $10
 RETURNING id;
+
+-- name: still_receiving
+-- Its upload goes on, and is taken to for $2 seconds.
+UPDATE jobs SET due_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1 AND status = 'receiving';
 
 -- name: keep_items
 -- A slice of items that came in.
@@ -112,10 +120,10 @@ WHERE over_at IS NOT NULL AND (
 );
 
 -- name: outlived
--- Which jobs were over $1 seconds ago, or began to come in $2 seconds ago and never did?
+-- Which jobs were over $1 seconds ago, or have not been coming in for $2 seconds and never did?
 SELECT id FROM jobs
 WHERE over_at < clock_timestamp() - make_interval(secs => $1)
-    OR (status = 'receiving' AND created_at < clock_timestamp() - make_interval(secs => $2));
+    OR (status = 'receiving' AND due_at < clock_timestamp() - make_interval(secs => $2));
 
 -- name: forget
 -- Nothing of a job is kept.

@@ -140,7 +140,7 @@ RUN_BY = {
             *("begin", "keep_items", "twice", "accept", "drop_received", "find"),
             *("take", "leave", "items", "advance", "keep_answers", "drop_items"),
             *("drop_answers", "reserve_anew", "lock", "end", "answers", "forget"),
-            *("drop_answered_items", "left_over", "outlived"),
+            *("drop_answered_items", "left_over", "outlived", "still_receiving"),
         ],
     },
     "gateway.quota": {

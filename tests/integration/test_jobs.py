@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from gateway.jobs.ending import forget
-from gateway.jobs.job import KEPT_SECONDS, RECEIVING_SECONDS
+from gateway.jobs.job import GIVEN_UP_SECONDS, KEPT_SECONDS
 from gateway.jobs.store import SQL, Store
 from gateway.postgres import Connection, Link, pool
 from gateway.settings import NumberedKeys
@@ -33,7 +33,7 @@ async def begin(connection: Connection) -> UUID:
     job = uuid4()
     await connection.fetch(
         *(SQL["begin"], job, INSTITUTION, KEY, None, VERIFY, "kyc", 1),
-        *("receiving", 1_000),
+        *("receiving", 60, 1_000),
     )
     await connection.execute(SQL["keep_items"], job, 0, [1, 2], b"sealed")
     return job
@@ -44,7 +44,7 @@ async def begin(connection: Connection) -> UUID:
     [
         ("done", "over_at", KEPT_SECONDS),
         ("cancelled", "over_at", KEPT_SECONDS),
-        ("receiving", "created_at", RECEIVING_SECONDS),
+        ("receiving", "due_at", GIVEN_UP_SECONDS),
     ],
 )
 async def test_what_is_over_is_forgotten_after_a_day(
