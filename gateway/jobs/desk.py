@@ -112,7 +112,7 @@ class Jobs:
         return agreement
 
     async def _drop(self, job: UUID, seconds: float) -> None:
-        """Soon, or when nobody has received it for an hour."""
+        """Soon, or about an hour after it was last received."""
         with suppress(AuditUnavailable):
             await self._ask("drop_received", job, seconds=seconds)
 

@@ -1,6 +1,6 @@
 -- name: begin
--- Receives another job, for $9 seconds at first, unless $10 of this institution's are under way. What
--- was received and is no more is not: nobody could drop it. By jobs_of_an_institution.
+-- Receives another job, for $9 seconds at first, unless $10 of this institution's are under way. An upload
+-- is not that nobody has said goes on: it was given up, and could not be dropped. By jobs_of_an_institution.
 INSERT INTO jobs (id, institution, key, address, operation, purpose, secret, status, due_at)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp() + make_interval(secs => $9)
 WHERE (
